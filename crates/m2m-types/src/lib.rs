@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod clock;
+mod live;
+mod service_id;
+mod timestamp;
+
+pub use clock::{Clock, ClockError, ManualClock, SystemClock};
+pub use live::{Live, Snapshot};
+pub use service_id::{ServiceId, ServiceIdError, ServiceIdRef, TrustDomain};
+pub use timestamp::{Timestamp, TimestampError};
