@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+pub mod allocations;
+pub mod contender;
+pub mod fixture;
+pub mod instructions;
+pub mod measure;
+pub mod peers;
+pub mod timing;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;

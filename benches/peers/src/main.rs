@@ -1,0 +1,94 @@
+//! The command line: see the README.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use m2m_peers::contender::Recipe;
+use m2m_peers::fixture::Fixture;
+use m2m_peers::measure::{Row, count_instructions, rows};
+use m2m_peers::peers;
+use m2m_peers::timing::Effort;
+
+const USAGE: &str = "\
+m2m-peers list [filter]          the ids of the contenders
+m2m-peers time [filter]          time and allocations
+m2m-peers instructions [filter]  the same and instructions, if valgrind is installed
+m2m-peers count <id> <n>         runs one contender n times, for valgrind
+m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let fixture = Fixture::new();
+    match arguments.as_slice() {
+        ["list", filter @ ..] => {
+            for recipe in chosen(filter) {
+                println!("{}", recipe.id);
+            }
+        }
+        ["time", filter @ ..] => print(&rows(&chosen(filter), &fixture, effort())),
+        ["instructions", filter @ ..] => {
+            let mut rows = rows(&chosen(filter), &fixture, effort());
+            count_instructions(&mut rows, &fixture);
+            print(&rows);
+        }
+        ["count", id, times] => return count(id, times, &fixture),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn effort() -> Effort {
+    Effort {
+        rounds: 100,
+        slice: Duration::from_millis(3),
+    }
+}
+
+/// The contenders whose id contains `filter`, and with them what their group is compared with.
+fn chosen(filter: &[&str]) -> Vec<Recipe> {
+    let matches = |id: &str| filter.iter().all(|part| id.contains(part));
+    let recipes = peers::recipes();
+    let groups: Vec<String> = recipes
+        .iter()
+        .filter(|recipe| matches(&recipe.id))
+        .map(|recipe| recipe.group().to_owned())
+        .collect();
+    let mut previous = String::new();
+    recipes
+        .into_iter()
+        .filter(|recipe| {
+            let first = recipe.group() != previous;
+            previous = recipe.group().to_owned();
+            matches(&recipe.id) || (first && groups.iter().any(|group| group == &previous))
+        })
+        .collect()
+}
+
+fn count(id: &str, times: &str, fixture: &Fixture) -> ExitCode {
+    let recipes = peers::recipes();
+    let (Some(recipe), Ok(times)) = (recipes.iter().find(|recipe| recipe.id == id), times.parse())
+    else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    (recipe.make(fixture).run)(times);
+    ExitCode::SUCCESS
+}
+
+fn print(rows: &[Row]) {
+    for Row {
+        id,
+        calm,
+        ratio,
+        allocations,
+        instructions,
+    } in rows
+    {
+        let instructions = instructions.map_or(String::new(), |count| format!("{count:>10} instr"));
+        println!("{id:<48} {calm:>11.0} ns {ratio:>8.3}x {allocations:>6.0} alloc {instructions}");
+    }
+}
