@@ -6,6 +6,7 @@ pub mod fixture;
 pub mod instructions;
 pub mod measure;
 pub mod peers;
+pub mod report;
 pub mod timing;
 
 #[global_allocator]

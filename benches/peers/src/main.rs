@@ -7,6 +7,7 @@ use m2m_peers::contender::Recipe;
 use m2m_peers::fixture::Fixture;
 use m2m_peers::measure::{Row, count_instructions, rows};
 use m2m_peers::peers;
+use m2m_peers::report::{self, Measured};
 use m2m_peers::timing::Effort;
 
 const USAGE: &str = "\
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             count_instructions(&mut rows, &fixture);
             print(&rows);
         }
+        ["report"] => return report(&fixture),
         ["count", id, times] => return count(id, times, &fixture),
         _ => {
             eprintln!("{USAGE}");
@@ -39,6 +41,21 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn report(fixture: &Fixture) -> ExitCode {
+    let mut measured = Measured {
+        rows: rows(&peers::recipes(), fixture, effort()),
+        ..Measured::default()
+    };
+    count_instructions(&mut measured.rows, fixture);
+    match report::write(&measured) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the report cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn effort() -> Effort {

@@ -1,0 +1,71 @@
+//! Writes what was measured to `docs/`: a page of tables and a chart.
+
+mod chart;
+mod machine;
+mod page;
+mod targets;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::measure::Row;
+
+/// Everything the report is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// One row per contender, groups together.
+    pub rows: Vec<Row>,
+    /// What is not a time of one operation.
+    pub facts: Facts,
+}
+
+/// Measurements that are not the cost of one operation of one contender.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Bytes of the revocation set per entry.
+    pub revocation_bytes_per_entry: Option<f64>,
+    /// Look-up time while a writer swaps snapshots, divided by that without a writer.
+    pub lookup_beside_writer: Option<f64>,
+    /// Warm verification on two threads.
+    pub threads: Option<Threads>,
+}
+
+/// Throughput of two threads divided by that of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    /// Both use one verifier and one cache.
+    pub shared: f64,
+    /// Each has its own: what the machine allows.
+    pub apart: f64,
+}
+
+impl Measured {
+    fn row(&self, id: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.id == id)
+    }
+
+    /// The rows of one group, in the order they were measured.
+    fn group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.rows
+            .iter()
+            .filter(move |row| crate::contender::group(&row.id) == group)
+    }
+
+    /// How many times the cost of `other` is that of `id`; both in one group.
+    fn times(&self, id: &str, other: &str) -> Option<f64> {
+        Some(self.row(id)?.ratio / self.row(other)?.ratio)
+    }
+}
+
+/// Writes `BENCHMARKS.md` and `benchmarks.svg` into the repository's `docs`.
+///
+/// # Errors
+///
+/// When the files cannot be written.
+pub fn write(measured: &Measured) -> io::Result<()> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    fs::create_dir_all(&docs)?;
+    fs::write(docs.join("benchmarks.svg"), chart::draw(measured))?;
+    fs::write(docs.join("BENCHMARKS.md"), page::page(measured))
+}

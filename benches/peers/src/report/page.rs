@@ -1,0 +1,189 @@
+//! The page `docs/BENCHMARKS.md`.
+
+use std::fmt::Write as _;
+
+use super::Measured;
+use super::chart::{label, time};
+use super::machine::Machine;
+use super::targets::targets;
+use crate::fixture::Algorithm;
+use crate::measure::Row;
+
+pub(super) fn page(measured: &Measured) -> String {
+    let mut page = introduction(&Machine::this());
+    target_table(&mut page, measured);
+    page.push_str(
+        "\n## Verify\n\n![Cost of verifying, by algorithm and library](benchmarks.svg)\n",
+    );
+    for algorithm in Algorithm::ALL {
+        table(
+            &mut page,
+            measured,
+            algorithm.name(),
+            &format!("token/verify/{}", algorithm.id()),
+        );
+    }
+    page.push_str(
+        "\n## Mint\n\nThe raw rows sign a prepared input; the others build the token too.\n",
+    );
+    for algorithm in Algorithm::ALL {
+        table(
+            &mut page,
+            measured,
+            algorithm.name(),
+            &format!("token/mint/{}", algorithm.id()),
+        );
+    }
+    others(&mut page, measured);
+    page.push_str(METHOD);
+    page
+}
+
+fn introduction(machine: &Machine) -> String {
+    let Machine {
+        processor,
+        cores,
+        sha_ni,
+        avx512,
+        compiler,
+        commit,
+        date,
+    } = machine;
+    let with = |present: &bool| if *present { "with" } else { "without" };
+    format!(
+        "# Benchmarks\n\n\
+         Written by `m2m-peers report`; not edited by hand.\n\n\
+         | | |\n|---|---|\n\
+         | machine | {processor}, {cores} virtual cores, {} SHA-NI, {} AVX-512 |\n\
+         | compiler | {compiler}, `lto = \"thin\"`, one codegen unit, no `target-cpu` |\n\
+         | commit | {commit} |\n\
+         | date | {date} |\n\n\
+         To repeat: `cargo run --release --manifest-path benches/peers/Cargo.toml -- report` \
+         (what it needs is in [its README](../benches/peers/README.md)).\n\n\
+         ## Targets\n\n",
+        with(sha_ni),
+        with(avx512),
+    )
+}
+
+fn target_table(page: &mut String, measured: &Measured) {
+    page.push_str("| what | wanted | measured | |\n|---|---|---|---|\n");
+    for target in targets(measured) {
+        let verdict = match target.reached {
+            Some(true) => "reached",
+            Some(false) => "**not reached**",
+            None => "–",
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {verdict} |",
+            target.what, target.wanted, target.measured
+        );
+    }
+}
+
+fn table(page: &mut String, measured: &Measured, title: &str, group: &str) {
+    let rows: Vec<&Row> = measured.group(group).collect();
+    let Some(raw) = rows.first() else { return };
+    let _ = write!(
+        page,
+        "\n### {title}\n\n\
+         | | calm | × raw ring | instructions | × raw ring | allocations |\n\
+         |---|---:|---:|---:|---:|---:|\n"
+    );
+    for row in &rows {
+        let library = row.id.rsplit('/').next().unwrap_or_default();
+        let by_count = row
+            .instructions
+            .zip(raw.instructions)
+            .map_or("–".to_owned(), |(own, raw)| {
+                format!("{:.3}", own as f64 / raw as f64)
+            });
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:.3} | {} | {by_count} | {:.0} |",
+            label(library),
+            time(row.calm),
+            row.ratio,
+            grouped(row.instructions),
+            row.allocations,
+        );
+    }
+}
+
+/// Groups that are neither verify nor mint: revocation, refusals.
+fn others(page: &mut String, measured: &Measured) {
+    let rows: Vec<&Row> = measured
+        .rows
+        .iter()
+        .filter(|row| !row.id.starts_with("token/verify/") && !row.id.starts_with("token/mint/"))
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    page.push_str(
+        "\n## Revocation and refusal\n\n\
+         | | calm | × first of its group | instructions | allocations |\n|---|---:|---:|---:|---:|\n",
+    );
+    for row in rows {
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {:.3} | {} | {:.0} |",
+            row.id,
+            time(row.calm),
+            row.ratio,
+            grouped(row.instructions),
+            row.allocations,
+        );
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: Option<u64>) -> String {
+    let Some(number) = number else {
+        return "–".to_owned();
+    };
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+const METHOD: &str = "
+## How it is measured
+
+Every contender gets the same access token (443 bytes of claims; 708 bytes with HS256, 751 with ES256
+and EdDSA, 1007 with RS256), checks the signature, `iss`, `aud`, `exp` and `nbf`, and hands out all
+claims: m2m as borrowed values, the others in a struct. The raw rows check the signature alone, over a
+token that was split and decoded beforehand. Before anything is timed it must succeed, and must refuse
+the token with one bit flipped in the header, in the payload and in the signature.
+
+Contenders of a table run interleaved, a few milliseconds each per round, in an order that turns. *Calm*
+is the best round; *× raw ring* is the median over the rounds of the ratio in the same round. Trust the
+ratios and the instructions more than the times.
+
+Instructions are counted by callgrind, whose processor has AVX2 but neither SHA-NI nor AVX-512. Where the
+real one hashes in hardware, a hash takes about a quarter of the time its instructions suggest, and all
+that is not hashing weighs more: HS256 is harder by the clock than by the count.
+
+Allocations are those of Rust code; what AWS-LC and OpenSSL take from C is not counted. jsonwebtoken runs
+with both of its back ends in one process and is told to require `iss`, `aud` and `nbf`; jwt-simple runs
+on its pure Rust back end; josekit on the system's OpenSSL.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        assert_eq!(grouped(Some(999)), "999");
+        assert_eq!(grouped(Some(1_234_567)), "1,234,567");
+        assert_eq!(grouped(None), "–");
+    }
+}
