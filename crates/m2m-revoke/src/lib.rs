@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod bits;
+mod check;
+mod checksum;
+mod error;
+mod fingerprint;
+mod header;
+mod set;
+mod snapshot;
+mod stats;
+mod table;
+mod tail;
+mod target;
+mod term;
+
+pub use check::{Revoked, TokenFacts};
+pub use error::{MergeError, RebuildError, RevokeError, SnapshotError};
+pub use set::{Compaction, DEFAULT_CAPACITY_LIMIT, Revocations};
+pub use snapshot::RevocationSnapshot;
+pub use stats::Stats;
+pub use target::{Kind, Revocation, Target};
+pub use term::REVOCATION_MARGIN;
