@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+// Denied, not forbidden: `memory.rs` alone allows it, with an argument for each block.
+#![deny(unsafe_code)]
+
+mod aead;
+mod algorithm;
+mod backend;
+mod base64url;
+mod digest;
+mod ecdsa_der;
+mod error;
+mod hkdf;
+mod jwk;
+mod mac_key;
+mod mac_secret;
+mod memory;
+mod pem;
+mod private_key;
+mod public_key;
+mod random;
+mod secret;
+mod signing_key;
+mod thumbprint;
+mod verifying_key;
+
+pub use aead::{AeadAlgorithm, AeadError, AeadKey};
+pub use algorithm::{Algorithm, KeyKind, MAX_SIGNATURE_BYTES};
+pub use backend::Backend;
+pub use digest::{Sha256, Sha384, Sha512, sha256, sha384, sha512};
+pub use ecdsa_der::ecdsa_der_to_fixed;
+pub use error::{KeyError, KeyFormat, PublicForm, SignError, SignatureError};
+pub use hkdf::{Hkdf, HkdfError, HkdfHash};
+pub use jwk::{Jwk, JwkError};
+pub use mac_key::MacKey;
+pub use memory::constant_time_eq;
+pub use random::{RandomError, SecureRandom, SystemRandom};
+pub use rustls_pki_types::SubjectPublicKeyInfoDer;
+pub use secret::SecretBytes;
+pub use signing_key::{RsaModulus, SigningKey};
+pub use thumbprint::Thumbprint;
+pub use verifying_key::VerifyingKey;
