@@ -66,6 +66,12 @@ impl<T> Live<T> {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Replaces the value by one from which the same would be derived (confirmed anew, or with a
+    /// later end): [`Live::version`] stays, so what was derived from the old value stays in use.
+    pub fn renew(&self, value: T) {
+        self.current.store(Arc::new(value));
+    }
+
     /// How often the value has been replaced. Read it *before* [`Live::load`] to stamp what is
     /// derived from the snapshot.
     pub fn version(&self) -> u64 {

@@ -1,0 +1,235 @@
+//! The cache of verified tokens: bounded, inside of one verifier, and never a reason to accept what
+//! a check would refuse now. `docs/decisions/0002-verified-token-cache.md` argues each rule.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwapOption, Guard};
+use foldhash::quality::FixedState;
+use m2m_crypto::{RandomError, SecureRandom, Thumbprint, constant_time_eq};
+use m2m_types::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::claims::{Claims, Facts};
+use crate::json::Member;
+
+/// The most memory that one cached token takes, in bytes. A token that would take more is verified
+/// each time.
+pub(crate) const MAX_ENTRY_BYTES: usize = 4096;
+/// Places in which a token may stand.
+const WAYS: usize = 4;
+/// How much of the token's end the hash is made of: of every signature, bytes that nobody can choose.
+const TAIL_BYTES: usize = 32;
+
+/// Tokens that were found valid, by all of their bytes.
+pub(crate) struct TokenCache {
+    hash: FixedState,
+    /// The hash of the token in each slot, 0 for none. Read without touching the slots.
+    tags: Box<[AtomicU64]>,
+    slots: Box<[ArcSwapOption<CachedToken>]>,
+    set_mask: usize,
+    evictions: AtomicU64,
+}
+
+/// A token that was found valid, and under which conditions it still is.
+pub(crate) struct CachedToken {
+    token: Zeroizing<Box<[u8]>>,
+    bytes: Zeroizing<Box<[u8]>>,
+    members: Box<[Member]>,
+    facts: Facts,
+    /// Valid from this second on and before that one, leeway and the keys' own age included.
+    from: Timestamp,
+    until: Timestamp,
+    /// Which issuer's keys it was verified with, and which version of them.
+    issuer: usize,
+    keys_version: u64,
+    pub(crate) key: Option<Thumbprint>,
+    /// The revocation epoch in which it was last found not to be revoked.
+    epoch: AtomicU64,
+}
+
+/// What a cache entry stands on; see [`CachedToken`].
+pub(crate) struct Grounds {
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+    pub(crate) issuer: usize,
+    pub(crate) keys_version: u64,
+    pub(crate) key: Option<Thumbprint>,
+    pub(crate) epoch: u64,
+}
+
+impl TokenCache {
+    /// Room for as many tokens as `max_bytes` hold in the worst case, at least one set of them.
+    pub(crate) fn new(max_bytes: usize, random: &dyn SecureRandom) -> Result<Self, RandomError> {
+        let mut seed = [0; 8];
+        random.fill(&mut seed)?;
+        let sets = (max_bytes / (MAX_ENTRY_BYTES * WAYS)).max(1);
+        // The largest power of two that fits.
+        let sets = 1 << sets.ilog2();
+        let slots = sets * WAYS;
+        Ok(Self {
+            hash: FixedState::with_seed(u64::from_le_bytes(seed)),
+            tags: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
+            set_mask: sets - 1,
+            evictions: AtomicU64::new(0),
+        })
+    }
+
+    /// The entry for exactly these bytes.
+    #[inline]
+    pub(crate) fn find(&self, token: &[u8]) -> Option<Guard<Option<Arc<CachedToken>>>> {
+        let tag = self.tag(token)?;
+        let set = self.set(tag);
+        let tags = self.tags.get(set..set + WAYS)?;
+        for (way, slot_tag) in tags.iter().enumerate() {
+            // The tag decides nothing: it only says where to compare all the bytes.
+            if slot_tag.load(Ordering::Acquire) == tag {
+                let entry = self.slots.get(set + way)?.load();
+                if entry
+                    .as_ref()
+                    .is_some_and(|entry| constant_time_eq(&entry.token, token))
+                {
+                    return Some(entry);
+                }
+            }
+        }
+        None
+    }
+
+    /// Keeps a token that was just verified, and lets go of another one if there is no room: of one
+    /// that has expired, if there is one among those that could be.
+    pub(crate) fn insert(
+        &self,
+        token: &[u8],
+        claims: Claims<'_>,
+        grounds: Grounds,
+        now: Timestamp,
+    ) {
+        let size = size_of::<CachedToken>()
+            + token.len()
+            + claims.bytes.len()
+            + size_of_val(claims.members);
+        let Some(tag) = self.tag(token).filter(|_| size <= MAX_ENTRY_BYTES) else {
+            return;
+        };
+        let entry = CachedToken {
+            token: Zeroizing::new(Box::from(token)),
+            bytes: Zeroizing::new(Box::from(claims.bytes)),
+            members: Box::from(claims.members),
+            facts: *claims.facts,
+            from: grounds.from,
+            until: grounds.until,
+            issuer: grounds.issuer,
+            keys_version: grounds.keys_version,
+            key: grounds.key,
+            epoch: AtomicU64::new(grounds.epoch),
+        };
+        let at = self.set(tag) + self.victim(tag, now);
+        if let (Some(slot), Some(slot_tag)) = (self.slots.get(at), self.tags.get(at)) {
+            // A reader may see the new tag with the old token or the other way round: it compares
+            // the token itself, so the worst that happens is that it finds nothing.
+            slot.store(Some(Arc::new(entry)));
+            slot_tag.store(tag, Ordering::Release);
+        }
+    }
+
+    /// Which way of the set of `tag` to use: the token's own, an empty one, an expired one, any.
+    fn victim(&self, tag: u64, now: Timestamp) -> usize {
+        let set = self.set(tag);
+        let tags = self.tags.get(set..set + WAYS).unwrap_or_default();
+        let way_of = |wanted: u64| {
+            tags.iter()
+                .position(|slot_tag| slot_tag.load(Ordering::Relaxed) == wanted)
+        };
+        let expired = || {
+            let slots = self.slots.get(set..set + WAYS).unwrap_or_default();
+            slots
+                .iter()
+                .position(|slot| slot.load().as_ref().is_some_and(|entry| entry.until <= now))
+        };
+        way_of(tag)
+            .or_else(|| way_of(0))
+            .or_else(expired)
+            .unwrap_or_else(|| self.evictions.fetch_add(1, Ordering::Relaxed) as usize % WAYS)
+    }
+
+    /// Lets go of every token that has expired.
+    pub(crate) fn purge(&self, now: Timestamp) {
+        for (slot, tag) in self.slots.iter().zip(&self.tags) {
+            let expired = slot.load().as_ref().is_some_and(|entry| entry.until <= now);
+            if expired {
+                tag.store(0, Ordering::Release);
+                slot.store(None);
+            }
+        }
+    }
+
+    /// A keyed hash of the token's end; never 0.
+    #[inline]
+    fn tag(&self, token: &[u8]) -> Option<u64> {
+        let tail: &[u8; TAIL_BYTES] = token.last_chunk()?;
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(tail);
+        Some(hasher.finish() | 1)
+    }
+
+    #[inline]
+    fn set(&self, tag: u64) -> usize {
+        ((tag >> 32) as usize & self.set_mask) * WAYS
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CachedToken {
+    pub(crate) const NONE: Claims<'static> = Claims {
+        bytes: &[],
+        members: &[],
+        facts: &Facts::EMPTY,
+    };
+
+    #[inline]
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims {
+            bytes: &self.bytes,
+            members: &self.members,
+            facts: &self.facts,
+        }
+    }
+
+    /// Whether its dates hold now.
+    #[inline]
+    pub(crate) fn holds_at(&self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+
+    #[inline]
+    pub(crate) fn issuer(&self) -> usize {
+        self.issuer
+    }
+
+    #[inline]
+    pub(crate) fn keys_version(&self) -> u64 {
+        self.keys_version
+    }
+
+    /// Whether it was found not to be revoked in `epoch` already.
+    #[inline]
+    pub(crate) fn was_checked_in(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Relaxed) == epoch
+    }
+
+    /// It was looked up after `epoch` was read, and was not revoked.
+    pub(crate) fn set_checked_in(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+}

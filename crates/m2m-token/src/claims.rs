@@ -1,0 +1,227 @@
+//! The claims of a token: found once while it is checked, then borrowed from it.
+
+mod confirmation;
+mod parse;
+
+pub(crate) use confirmation::Confirmation;
+pub(crate) use parse::{Facts, MAX_NAME_BYTES, Text, parse};
+
+use std::fmt;
+
+use m2m_types::{ServiceIdError, ServiceIdRef, Timestamp};
+use serde::Deserialize;
+
+use crate::json::{Kind, Member, Unescaped};
+
+/// The claims of a token, borrowed from where they were decoded.
+///
+/// The registered claims have methods of their own; any other is read by name, or all of them at
+/// once into a type of the caller's ([`Claims::deserialize`]). Reading costs nothing that was not
+/// paid when the token was checked, and allocates nothing, but for what serde does.
+#[derive(Clone, Copy)]
+pub struct Claims<'a> {
+    /// The decoded payload, and behind it texts whose escapes were undone.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) members: &'a [Member],
+    pub(crate) facts: &'a Facts,
+}
+
+impl<'a> Claims<'a> {
+    /// `iss`: who made the token (RFC 7519 §4.1.1).
+    pub fn issuer(&self) -> Option<&'a str> {
+        self.text(Text::Issuer)
+    }
+
+    /// `sub`: whom it is about (RFC 7519 §4.1.2).
+    pub fn subject(&self) -> Option<&'a str> {
+        self.text(Text::Subject)
+    }
+
+    /// `sub` as the name of a machine.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceIdError`] if it is not a SPIFFE ID; a missing `sub` is an empty one.
+    pub fn service_id(&self) -> Result<ServiceIdRef<'a>, ServiceIdError> {
+        ServiceIdRef::parse(self.subject().unwrap_or_default())
+    }
+
+    /// `jti`: the token's own name (RFC 7519 §4.1.7).
+    pub fn token_id(&self) -> Option<&'a str> {
+        self.text(Text::TokenId)
+    }
+
+    /// `sid`: the session it belongs to (OpenID Connect Front-Channel Logout §3).
+    pub fn session_id(&self) -> Option<&'a str> {
+        self.text(Text::SessionId)
+    }
+
+    /// `client_id`: the OAuth client it was issued to (RFC 8693 §4.3).
+    pub fn client_id(&self) -> Option<&'a str> {
+        self.text(Text::ClientId)
+    }
+
+    /// `scope`: what it allows, as the issuer wrote it (RFC 8693 §4.2).
+    pub fn scope(&self) -> Option<&'a str> {
+        self.text(Text::Scope)
+    }
+
+    /// Whether `wanted` is one of the values in `scope`, which are separated by single spaces and
+    /// compared byte by byte (RFC 6749 §3.3). An empty `wanted` never is.
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        let mut values = self.scope().unwrap_or_default().split(' ');
+        !wanted.is_empty() && values.any(|value| value == wanted)
+    }
+
+    /// Whether `aud` names `audience`, alone or among others.
+    pub fn has_audience(&self, audience: &str) -> bool {
+        self.audiences().any(|name| {
+            name == audience.as_bytes()
+                // Only an escaped name can be longer than what it stands for.
+                || (name.len() > audience.len() && Unescaped::new(name).eq(audience.bytes()))
+        })
+    }
+
+    /// `exp`: the first second in which it no longer holds (RFC 7519 §4.1.4).
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.facts.expires
+    }
+
+    /// `iat`: when it was issued (RFC 7519 §4.1.6).
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.facts.issued
+    }
+
+    /// `nbf`: the first second in which it holds (RFC 7519 §4.1.5).
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.facts.not_before
+    }
+
+    /// The whole payload as JSON, as the issuer wrote it.
+    pub fn json(&self) -> &'a [u8] {
+        self.bytes
+            .get(..usize::from(self.facts.payload_len))
+            .unwrap_or_default()
+    }
+
+    /// All claims, in a type of the caller's. That text was found to be strict JSON without repeated
+    /// members before.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError`] if the claims do not fit the type.
+    ///
+    /// ```
+    /// # use m2m_token::{Claims, ClaimError};
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant<'a> {
+    ///     tenant: &'a str,
+    ///     roles: Vec<&'a str>,
+    /// }
+    /// fn tenant<'a>(claims: Claims<'a>) -> Result<&'a str, ClaimError> {
+    ///     Ok(claims.deserialize::<Tenant<'_>>()?.tenant)
+    /// }
+    /// ```
+    pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, ClaimError> {
+        serde_json::from_slice(self.json()).map_err(|error| ClaimError::new(&error))
+    }
+
+    /// The claim called `name`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError`] if it is there but does not fit the type: malformed is never absent.
+    pub fn claim<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, ClaimError> {
+        let Some(member) = self.member(name) else {
+            return Ok(None);
+        };
+        serde_json::from_slice(member.json(self.bytes))
+            .map(Some)
+            .map_err(|error| ClaimError::new(&error))
+    }
+
+    /// Whether there is a claim called `name`, of whatever type.
+    pub fn contains(&self, name: &str) -> bool {
+        self.member(name).is_some()
+    }
+
+    fn member(&self, name: &str) -> Option<&'a Member> {
+        self.members
+            .iter()
+            .find(|member| member.is_named(self.bytes, name.as_bytes()))
+    }
+
+    pub(crate) fn text(&self, text: Text) -> Option<&'a str> {
+        let span = self.facts.text(text)?;
+        // It was found to be UTF-8 when the token was scanned.
+        std::str::from_utf8(span.of(self.bytes)).ok()
+    }
+
+    /// The values of `aud`, as they are written.
+    pub(crate) fn audiences(&self) -> Audiences<'a> {
+        let member = self.facts.audience.and_then(|at| self.members.get(at));
+        let rest = match member {
+            Some(member) => member.json(self.bytes),
+            None => &[],
+        };
+        Audiences { rest }
+    }
+}
+
+/// Shows which claims there are, never what they say.
+impl fmt::Debug for Claims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("members", &self.members.len())
+            .field("expires_at", &self.facts.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The strings in the JSON text of `aud`, which is one string or an array of strings; that it is was
+/// seen to before.
+pub(crate) struct Audiences<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Audiences<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let quote = memchr::memchr(b'"', self.rest)?;
+        let text = self.rest.get(quote + 1..)?;
+        let mut end = 0;
+        loop {
+            match text.get(end)? {
+                b'"' => break,
+                b'\\' => end += 2,
+                _ => end += 1,
+            }
+        }
+        self.rest = text.get(end + 1..)?;
+        text.get(..end)
+    }
+}
+
+/// Claims that do not fit the type they were asked for in. Says where, not what they contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("claims do not fit the type asked for, at line {line}, column {column} of the payload")]
+pub struct ClaimError {
+    line: usize,
+    column: usize,
+}
+
+impl ClaimError {
+    // serde's own message quotes what it found, and that may be anybody's data.
+    fn new(error: &serde_json::Error) -> Self {
+        Self {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+/// Whether a member is a string, escaped or not.
+fn is_string(member: &Member) -> bool {
+    matches!(member.kind(), Kind::String | Kind::EscapedString)
+}

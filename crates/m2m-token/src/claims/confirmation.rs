@@ -1,0 +1,68 @@
+//! `cnf`: the key that the token's presenter must prove to hold (RFC 7800).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::is_string;
+use crate::error::{ClaimName, VerifyError};
+use crate::json::{Kind, Member, Members};
+use crate::policy::Presenter;
+
+/// What a token is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// `x5t#S256`: the SHA-256 of the certificate's DER (RFC 8705 §3.1).
+    Certificate([u8; 32]),
+    /// `jkt`: the RFC 7638 thumbprint of a key (RFC 9449 §6.1).
+    Key([u8; 32]),
+}
+
+impl Confirmation {
+    /// Reads `cnf`, which must be an object with one member that we know how to check.
+    pub(super) fn parse(payload: &[u8], member: &Member) -> Result<Self, VerifyError> {
+        let refused = VerifyError::ClaimValue {
+            name: ClaimName::new("cnf"),
+            problem: "does not have exactly one of `x5t#S256` and `jkt`, a SHA-256 in base64url",
+        };
+        if member.kind() != Kind::Object {
+            return Err(VerifyError::ClaimType {
+                name: ClaimName::new("cnf"),
+                expected: "an object",
+            });
+        }
+        let object = member.value().of(payload);
+        let mut members = Members::new();
+        members.scan(object).map_err(|_| refused)?;
+        let [method] = members.as_slice() else {
+            return Err(refused);
+        };
+        if !is_string(method) || method.kind() == Kind::EscapedString {
+            return Err(refused);
+        }
+        let mut hash = [0; 32];
+        let text = method.value().of(object);
+        if URL_SAFE_NO_PAD.decode_slice(text, &mut hash) != Ok(hash.len()) {
+            return Err(refused);
+        }
+        if method.is_named(object, b"x5t#S256") {
+            Ok(Self::Certificate(hash))
+        } else if method.is_named(object, b"jkt") {
+            Ok(Self::Key(hash))
+        } else {
+            Err(refused)
+        }
+    }
+
+    /// Whether `presenter` is who the token is bound to.
+    pub(crate) fn check(&self, presenter: &Presenter) -> Result<(), VerifyError> {
+        let (method, bound, shown) = match self {
+            Self::Certificate(hash) => ("x5t#S256", hash, presenter.certificate),
+            Self::Key(hash) => ("jkt", hash, presenter.key),
+        };
+        match shown {
+            None => Err(VerifyError::BindingMissing { method }),
+            Some(shown) if m2m_crypto::constant_time_eq(&shown, bound) => Ok(()),
+            Some(_) => Err(VerifyError::BindingMismatch { method }),
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! `Minter`: makes tokens, whole or in two steps with the signature made elsewhere.
+
+mod write;
+
+use std::sync::Arc;
+
+use m2m_crypto::{Algorithm, RandomError, SecureRandom};
+use m2m_types::Timestamp;
+use serde::Serialize;
+use zeroize::Zeroize;
+
+use crate::MAX_TOKEN_BYTES;
+use crate::base64url::{Base64Url, encoded_len};
+use crate::claims::MAX_NAME_BYTES;
+use crate::json::{JsonError, Members};
+use crate::key_set::Key;
+use crate::policy::{Rule, TokenType};
+use crate::request::TokenRequest;
+use crate::signing_keys::{ActiveKey, SigningKeyRing};
+use write::{Dates, Registered, Writer};
+
+/// How many random bytes a token's name is made of: nobody guesses one, and none comes twice.
+const TOKEN_ID_BYTES: usize = 16;
+/// [`TOKEN_ID_BYTES`] in base64url.
+const TOKEN_ID_CHARS: usize = encoded_len(TOKEN_ID_BYTES);
+
+/// Makes tokens of one issuer and one type, signed with the active key of a [`SigningKeyRing`].
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
+/// use m2m_token::{Minter, SigningKeyRing, TokenRequest, TokenType};
+/// use m2m_types::Timestamp;
+///
+/// let key = SigningKey::generate(Algorithm::Es256, &SystemRandom)?;
+/// let ring = Arc::new(SigningKeyRing::new(key, Duration::from_secs(3600))?);
+/// let minter = Minter::new("https://issuer.example", TokenType::access_token(), ring)?;
+///
+/// let now = Timestamp::from_unix_seconds(1_700_000_000)?;
+/// let request = TokenRequest::new("spiffe://example.org/a", "spiffe://example.org/b", Duration::from_secs(300));
+/// let token = minter.mint(&request, now, &SystemRandom)?;
+/// assert_eq!(token.split('.').count(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Minter {
+    issuer: Box<str>,
+    token_type: Box<str>,
+    keys: Arc<SigningKeyRing>,
+    codec: Base64Url,
+}
+
+/// Why a token was not made.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The minter was given no issuer, or a type that does not say which one.
+    #[error("a minter needs an issuer and a token type with a name")]
+    Unnamed,
+    /// A name is empty, longer than 2048 bytes or has control characters: verifiers refuse that.
+    #[error(
+        "claim `{name}` would be empty, longer than {MAX_NAME_BYTES} bytes or have control characters"
+    )]
+    Text {
+        /// The claim's name.
+        name: &'static str,
+    },
+    /// The lifetime is less than a second, more than the keys allow, or ends after the year 9999.
+    #[error("a lifetime of {seconds} s; 1 s to {limit} s are possible now")]
+    Lifetime {
+        /// What was asked for, in seconds.
+        seconds: u64,
+        /// The most there is.
+        limit: u64,
+    },
+    /// `nbf` would not be before `exp`.
+    #[error("the token would not be valid before it expires")]
+    NeverValid,
+    /// The further claims contain one that the minter or the request writes.
+    #[error(
+        "further claims contain `{name}`, which only the minter writes; use the request's method for it"
+    )]
+    Reserved {
+        /// The claim's name.
+        name: &'static str,
+    },
+    /// The further claims are not a JSON object of the strict kind that verifiers take.
+    #[error("further claims are not acceptable JSON: {problem}")]
+    Claims {
+        /// What is wrong with them.
+        problem: JsonError,
+    },
+    /// The further claims cannot be serialised, or not twice to the same length.
+    #[error("further claims cannot be serialised as a JSON object")]
+    Serialize,
+    /// The token would be longer than verifiers read.
+    #[error("the token would have {length} bytes, more than the {limit} that verifiers read")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// [`MAX_TOKEN_BYTES`].
+        limit: usize,
+    },
+    /// There is no randomness, so no token.
+    #[error("no randomness for the token's name: {0}")]
+    Random(RandomError),
+    /// The active key is held elsewhere: use [`Minter::prepare`].
+    #[error("the active key is held elsewhere; use `prepare` and `attach`")]
+    External,
+    /// The key could not sign.
+    #[error("the {algorithm} key could not sign")]
+    Sign {
+        /// The key's algorithm.
+        algorithm: Algorithm,
+    },
+    /// The signature that was made elsewhere does not verify with the key that was published.
+    #[error("the attached signature is not one of the published {algorithm} key over this token")]
+    Attach {
+        /// The key's algorithm.
+        algorithm: Algorithm,
+    },
+}
+
+impl Minter {
+    /// A minter of tokens that say `issuer` (`iss`) and `token_type` (`typ`).
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Unnamed`] if the issuer is empty, or the type is one that only verifiers can
+    /// have ([`TokenType::danger_ignored`]).
+    pub fn new(
+        issuer: &str,
+        token_type: TokenType,
+        keys: Arc<SigningKeyRing>,
+    ) -> Result<Self, MintError> {
+        let token_type = match token_type.rule {
+            Rule::Named(name) if !name.is_empty() => name,
+            Rule::JwtOrAbsent => Box::from("JWT"),
+            _ => return Err(MintError::Unnamed),
+        };
+        if !is_name(issuer) {
+            return Err(MintError::Unnamed);
+        }
+        Ok(Self {
+            issuer: Box::from(issuer),
+            token_type,
+            keys,
+            codec: Base64Url::new(),
+        })
+    }
+
+    /// Makes a token as of `now`, in one allocation. Its `kid` is in the ring's JWK set.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError`]; no token is given out then.
+    pub fn mint<C: Serialize + ?Sized>(
+        &self,
+        request: &TokenRequest<'_, C>,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<String, MintError> {
+        let key = self.keys.active();
+        let mut draft = self.draft(&key, request, now, random)?;
+        let (input, rest) = draft.buffer.split_at_mut(draft.input_len);
+        let (text, room) = rest.split_at_mut(draft.signature_chars + 1);
+        let algorithm = key.signer.algorithm();
+        let length = key
+            .signer
+            .sign(input, room)
+            .ok_or(MintError::External)?
+            .map_err(|_| MintError::Sign { algorithm })?;
+        let signature = room.get(..length).unwrap_or_default();
+        self.write_signature(signature, text)
+            .ok_or(MintError::Sign { algorithm })?;
+        draft.finish()
+    }
+
+    /// The first half of [`Minter::mint`]: everything but the signature, which a KMS, an HSM or
+    /// another process then makes over [`PreparedToken::signing_input`], at its leisure.
+    ///
+    /// # Errors
+    ///
+    /// See [`Minter::mint`].
+    pub fn prepare<C: Serialize + ?Sized>(
+        &self,
+        request: &TokenRequest<'_, C>,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<PreparedToken, MintError> {
+        let key = self.keys.active();
+        Ok(PreparedToken {
+            draft: self.draft(&key, request, now, random)?,
+            kid: Arc::clone(&key.kid),
+            verifier: key.signer.verifier(),
+        })
+    }
+
+    /// The second half of [`Minter::mint`]: puts a signature to a prepared token. It must be in the
+    /// form that RFC 7518 §3 gives it: for ECDSA two numbers of fixed length, which
+    /// [`m2m_crypto::ecdsa_der_to_fixed`] makes from what most key stores answer.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Attach`] if it is not the signature of the published key over this very token.
+    pub fn attach(&self, prepared: PreparedToken, signature: &[u8]) -> Result<String, MintError> {
+        let PreparedToken {
+            mut draft,
+            verifier,
+            ..
+        } = prepared;
+        let refused = MintError::Attach {
+            algorithm: verifier.algorithm(),
+        };
+        let (input, rest) = draft.buffer.split_at_mut(draft.input_len);
+        verifier.verify(input, signature).map_err(|_| refused)?;
+        let text = rest.get_mut(..draft.signature_chars + 1).ok_or(refused)?;
+        self.write_signature(signature, text).ok_or(refused)?;
+        draft.finish()
+    }
+
+    /// Writes the dot and the signature; `None` if it is not as long as the key's signatures are.
+    fn write_signature(&self, signature: &[u8], text: &mut [u8]) -> Option<()> {
+        let (dot, text) = text.split_first_mut()?;
+        *dot = b'.';
+        let written = self.codec.encode(signature, text)?;
+        (written == text.len()).then_some(())
+    }
+
+    /// Everything but the signature. The claims are written as JSON behind the place where the token
+    /// will end, checked there, and encoded towards the front, so that one allocation is enough.
+    fn draft<C: Serialize + ?Sized>(
+        &self,
+        key: &ActiveKey,
+        request: &TokenRequest<'_, C>,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<Draft, MintError> {
+        let dates = self.dates(request, now)?;
+        let texts = [
+            ("sub", Some(request.subject)),
+            ("aud", Some(request.audience)),
+            ("jti", request.token_id),
+            ("client_id", request.client_id),
+            ("sid", request.session_id),
+        ];
+        for (name, text) in texts {
+            if text.is_some_and(|text| !is_name(text)) {
+                return Err(MintError::Text { name });
+            }
+        }
+        let mut token_id = [0; TOKEN_ID_CHARS];
+        let registered = Registered {
+            issuer: &self.issuer,
+            token_id: match request.token_id {
+                Some(token_id) => token_id,
+                None => self.random_token_id(random, &mut token_id)?,
+            },
+            dates,
+        };
+        let algorithm = key.signer.algorithm();
+
+        let write_header = |writer: &mut Writer<'_>| {
+            write::header(writer, &self.token_type, algorithm.name(), &key.kid)
+        };
+        let header_len = Writer::measure(write_header)?;
+        let payload_len = Writer::measure(|writer| write::payload(writer, &registered, request))?;
+        let header_chars = encoded_len(header_len);
+        let input_len = header_chars + 1 + encoded_len(payload_len);
+        let signature_chars = encoded_len(key.signer.signature_bytes());
+        let token_len = input_len + 1 + signature_chars;
+        if token_len > MAX_TOKEN_BYTES {
+            return Err(MintError::TooLong {
+                length: token_len,
+                limit: MAX_TOKEN_BYTES,
+            });
+        }
+        // Behind the token: header, payload, and in the end the signature, one after the other.
+        let room = header_len
+            .max(payload_len)
+            .max(key.signer.signature_bytes());
+        let mut buffer = vec![0; token_len + room];
+        let (text, room) = buffer.split_at_mut(token_len);
+
+        let (header_text, rest) = text.split_at_mut(header_chars);
+        let header = Writer::fill(room, header_len, write_header)?;
+        self.codec.encode(header, header_text);
+        if let Some(dot) = rest.first_mut() {
+            *dot = b'.';
+        }
+        let payload = Writer::fill(room, payload_len, |writer| {
+            write::payload(writer, &registered, request)
+        })?;
+        check_payload(payload, registered.count(request))?;
+        let payload_text = rest
+            .get_mut(1..input_len - header_chars)
+            .unwrap_or_default();
+        self.codec.encode(payload, payload_text);
+        Ok(Draft {
+            buffer,
+            input_len,
+            signature_chars,
+        })
+    }
+
+    fn dates<C: ?Sized>(
+        &self,
+        request: &TokenRequest<'_, C>,
+        now: Timestamp,
+    ) -> Result<Dates, MintError> {
+        let seconds = request.lifetime.as_secs();
+        let left = Timestamp::MAX.checked_since(now).unwrap_or_default();
+        let limit = self.keys.max_lifetime().min(left).as_secs();
+        let expires = now.checked_add(request.lifetime);
+        let Some(expires) = expires.filter(|_| (1..=limit).contains(&seconds)) else {
+            return Err(MintError::Lifetime { seconds, limit });
+        };
+        if request
+            .not_before
+            .is_some_and(|not_before| not_before >= expires)
+        {
+            return Err(MintError::NeverValid);
+        }
+        Ok(Dates {
+            issued: now,
+            expires,
+        })
+    }
+
+    fn random_token_id<'t>(
+        &self,
+        random: &dyn SecureRandom,
+        text: &'t mut [u8; TOKEN_ID_CHARS],
+    ) -> Result<&'t str, MintError> {
+        let mut bytes = [0; TOKEN_ID_BYTES];
+        random.fill(&mut bytes).map_err(MintError::Random)?;
+        self.codec.encode(&bytes, text);
+        Ok(std::str::from_utf8(text).unwrap_or_default())
+    }
+}
+
+/// A token that lacks only its signature. It holds what will be a bearer token, and never shows it.
+pub struct PreparedToken {
+    draft: Draft,
+    kid: Arc<str>,
+    verifier: Key,
+}
+
+impl PreparedToken {
+    /// What is to be signed (RFC 7515 §5.1): ASCII, hashed by the signer as its algorithm says.
+    pub fn signing_input(&self) -> &[u8] {
+        self.draft
+            .buffer
+            .get(..self.draft.input_len)
+            .unwrap_or_default()
+    }
+
+    /// Which key must sign it.
+    pub fn key_id(&self) -> &str {
+        &self.kid
+    }
+
+    /// With which algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.verifier.algorithm()
+    }
+}
+
+impl std::fmt::Debug for PreparedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PreparedToken")
+            .field("key_id", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether verifiers take `text` for a name.
+fn is_name(text: &str) -> bool {
+    (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len())
+        && !text.bytes().any(|byte| byte.is_ascii_control())
+}
+
+struct Draft {
+    buffer: Vec<u8>,
+    input_len: usize,
+    signature_chars: usize,
+}
+
+impl Draft {
+    /// The token, once its signature is written; what was worked with behind it is wiped.
+    fn finish(mut self) -> Result<String, MintError> {
+        let length = self.input_len + 1 + self.signature_chars;
+        if let Some(room) = self.buffer.get_mut(length..) {
+            room.zeroize();
+        }
+        self.buffer.truncate(length);
+        String::from_utf8(self.buffer).map_err(|_| MintError::Serialize)
+    }
+}
+
+/// Checks the finished payload as a verifier will: it is strict JSON without repeated members, and
+/// behind the first `registered` members there is none of a registered name.
+fn check_payload(payload: &[u8], registered: usize) -> Result<(), MintError> {
+    let mut members = Members::new();
+    let scanned = members.scan(payload);
+    for member in members.as_slice().iter().skip(registered) {
+        for name in write::RESERVED {
+            if member.is_named(payload, name.as_bytes()) {
+                return Err(MintError::Reserved { name });
+            }
+        }
+    }
+    match scanned {
+        Ok(()) => Ok(()),
+        Err(JsonError::DuplicateMember { at }) => Err(duplicate(payload, at)),
+        Err(problem) => Err(MintError::Claims { problem }),
+    }
+}
+
+/// Which claim stands twice: one of ours, or one of the caller's own.
+fn duplicate(payload: &[u8], at: usize) -> MintError {
+    let name = payload.get(at..).unwrap_or_default();
+    let is = |reserved: &&&str| {
+        name.strip_prefix(reserved.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b'"'))
+    };
+    match write::RESERVED.iter().find(is) {
+        Some(name) => MintError::Reserved { name },
+        None => MintError::Claims {
+            problem: JsonError::DuplicateMember { at },
+        },
+    }
+}
+
+impl std::fmt::Debug for Minter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Minter")
+            .field("issuer", &self.issuer)
+            .field("token_type", &self.token_type)
+            .finish_non_exhaustive()
+    }
+}

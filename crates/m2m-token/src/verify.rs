@@ -1,0 +1,509 @@
+//! `Verifier`: the hot path. From presented bytes to a `Verified`, in one direction, without a lock,
+//! without I/O and without allocating.
+
+mod builder;
+
+pub use builder::{PolicyError, VerifierBuilder};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use m2m_crypto::Thumbprint;
+use m2m_revoke::{Revocations, Revoked, TokenFacts};
+use m2m_types::{ServiceIdRef, Timestamp, TrustDomain};
+
+use crate::algorithms::AlgorithmSet;
+use crate::base64url::{Base64Url, encoded_len};
+use crate::cache::{CachedToken, Grounds, TokenCache};
+use crate::claims::{self, Claims};
+use crate::error::{ClaimName, Part, VerifyError};
+use crate::excerpt::Excerpt;
+use crate::header::{Header, KnownHeaders};
+use crate::key_set::{Entry, KeySet};
+use crate::policy::{Audience, Issuer, Issuers, Presenter, TokenType};
+use crate::scratch::Scratch;
+use crate::split::Split;
+use crate::verified::{Body, Verified};
+
+/// The most of an issuer's keys that are tried for a token without `kid`: what a stranger's token
+/// can cost is at most this many signature checks.
+pub const MAX_KEYS_TRIED: usize = 2;
+
+/// Verifies tokens for one purpose: of these issuers, for this audience, of this type.
+///
+/// Built once and shared by all threads. Cold, a verification costs little more than its signature;
+/// warm (see [`VerifierBuilder::with_cache`]) it costs a look-up. What it checks is in the
+/// [crate's front page](crate).
+///
+/// ```
+/// use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
+/// use m2m_token::{Audience, Issuers, KeySet, Scratch, TokenType, Verifier, VerifyError};
+/// use m2m_types::Timestamp;
+///
+/// # let public = SigningKey::generate(Algorithm::Es256, &SystemRandom)?.verifying_key().clone();
+/// let keys = KeySet::new().with_key("2026-11", public)?;
+/// let verifier = Verifier::builder(
+///     Issuers::one("https://issuer.example", keys),
+///     Audience::exactly("spiffe://example.org/orders"),
+///     TokenType::access_token(),
+/// )
+/// .build()?;
+///
+/// let mut scratch = Scratch::new();
+/// let now = Timestamp::from_unix_seconds(1_700_000_000)?;
+/// let refused = verifier.verify("no.such.token", now, &mut scratch).unwrap_err();
+/// assert_eq!(refused.code(), "base64");
+/// assert_eq!(refused.rejection().status(), 401);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Verifier {
+    /// Sorted by name.
+    issuers: Vec<Issuer>,
+    issuer_is_checked: bool,
+    audience: Audience,
+    token_type: TokenType,
+    subject_required: bool,
+    algorithms: AlgorithmSet,
+    leeway: Duration,
+    max_lifetime: Option<Duration>,
+    required: Vec<Box<str>>,
+    trust_domain: Option<TrustDomain>,
+    binding: BindingRule,
+    revocations: Option<Arc<Revocations>>,
+    codec: Base64Url,
+    known_headers: KnownHeaders,
+    cache: Option<TokenCache>,
+}
+
+/// What is asked of `cnf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BindingRule {
+    /// A token that is bound needs its proof; one that is not is a bearer token.
+    Checked,
+    /// Every token must be bound.
+    Required,
+    /// Nobody looks.
+    Ignored,
+}
+
+impl Verifier {
+    /// Starts a verifier. It cannot be had without saying whose tokens, for whom and of which type
+    /// it takes; each of the three can be ignored, but only out loud.
+    pub fn builder(issuers: Issuers, audience: Audience, token_type: TokenType) -> VerifierBuilder {
+        VerifierBuilder::new(issuers, audience, token_type)
+    }
+
+    /// Checks a bearer token and gives its claims.
+    ///
+    /// `token` is a compact JWS (RFC 7515 §7.1) of at most [`crate::MAX_TOKEN_BYTES`] bytes; `now`
+    /// is compared with its dates. A token that is bound to its presenter (`cnf`) is refused: see
+    /// [`Verifier::verify_presented`].
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`], which says why. What is wrong with the signature is found before what is
+    /// wrong with dates and audience, and no claim is given out with an error.
+    #[inline]
+    pub fn verify<'s>(
+        &'s self,
+        token: &str,
+        now: Timestamp,
+        scratch: &'s mut Scratch,
+    ) -> Result<Verified<'s>, VerifyError> {
+        self.verify_presented(token, &Presenter::unknown(), now, scratch)
+    }
+
+    /// [`Verifier::verify`] for a caller who knows who presents the token: a bound token is taken
+    /// from the one it is bound to. This is checked at every call, cached or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Verifier::verify`].
+    #[inline]
+    pub fn verify_presented<'s>(
+        &'s self,
+        token: &str,
+        presenter: &Presenter,
+        now: Timestamp,
+        scratch: &'s mut Scratch,
+    ) -> Result<Verified<'s>, VerifyError> {
+        if let Some(entry) = self.cache.as_ref().and_then(|c| c.find(token.as_bytes())) {
+            if let Some(cached) = entry
+                .as_deref()
+                .filter(|cached| self.still_holds(cached, now))
+            {
+                self.check_still_unrevoked(cached, now)?;
+                self.check_binding(&cached.claims(), presenter)?;
+                return Ok(Verified {
+                    body: Body::Cached(entry),
+                });
+            }
+        }
+        self.verify_cold(token.as_bytes(), presenter, now, scratch)
+    }
+
+    /// Lets go of cached tokens that have expired. They are never accepted anyway; this frees and
+    /// wipes their memory before something else needs the place.
+    pub fn purge_cache(&self, now: Timestamp) {
+        if let Some(cache) = &self.cache {
+            cache.purge(now);
+        }
+    }
+
+    /// Whether the dates of a cached token hold, and the keys it was verified with are still the
+    /// ones to use.
+    #[inline]
+    fn still_holds(&self, cached: &CachedToken, now: Timestamp) -> bool {
+        cached.holds_at(now)
+            && self
+                .issuers
+                .get(cached.issuer())
+                .is_some_and(|issuer| issuer.keys.version() == cached.keys_version())
+    }
+
+    #[inline]
+    fn check_still_unrevoked(
+        &self,
+        cached: &CachedToken,
+        now: Timestamp,
+    ) -> Result<(), VerifyError> {
+        let Some(revocations) = &self.revocations else {
+            return Ok(());
+        };
+        // Read before the check: what is revoked in between changes it again.
+        let epoch = revocations.epoch();
+        if !cached.was_checked_in(epoch) {
+            self.check_revocation(revocations, &cached.claims(), cached.key.as_ref(), now)?;
+            cached.set_checked_in(epoch);
+        }
+        Ok(())
+    }
+
+    fn verify_cold<'s>(
+        &'s self,
+        token: &[u8],
+        presenter: &Presenter,
+        now: Timestamp,
+        scratch: &'s mut Scratch,
+    ) -> Result<Verified<'s>, VerifyError> {
+        let split = Split::new(token)?;
+        let Scratch {
+            header: header_buffer,
+            payload,
+            signature,
+            members,
+            facts,
+        } = scratch;
+
+        let known = self.known_headers.find(split.header);
+        let parsed;
+        let header = match known.as_ref().and_then(|known| known.as_deref()) {
+            Some(known) => &known.header,
+            None => {
+                let text = self.decode(Part::Header, split.header, header_buffer)?;
+                parsed = Header::parse(text, members)?;
+                &parsed
+            }
+        };
+        if !self.algorithms.contains(header.algorithm) {
+            return Err(VerifyError::AlgorithmNotAllowed {
+                algorithm: header.algorithm,
+            });
+        }
+        self.token_type.check(header.typ.as_deref())?;
+
+        let length = self.decode(Part::Claims, split.payload, payload)?.len();
+        claims::parse(payload, length, members, facts)?;
+        let claims = Claims {
+            bytes: payload
+                .get(..usize::from(facts.used_len))
+                .unwrap_or_default(),
+            members: members.as_slice(),
+            facts,
+        };
+
+        let (at, issuer) = self.issuer_of(&claims)?;
+        // Read before the keys: if they are replaced in between, what is cached is thrown away.
+        let keys_version = issuer.keys.version();
+        let keys = issuer.keys.load();
+        let usable_until = keys.usable_until_time().unwrap_or(Timestamp::MAX);
+        if now >= usable_until {
+            return Err(VerifyError::KeysStale {
+                until: usable_until,
+                now,
+            });
+        }
+        let entry = self.check_signature(header, &keys, &split, now, signature)?;
+        let key = entry.key.thumbprint();
+        let usable_until = usable_until.min(entry.until.unwrap_or(Timestamp::MAX));
+        // Only from here on are these the words of the issuer.
+        let (from, until) = self.check_claims(&claims, now)?;
+        self.check_binding(&claims, presenter)?;
+        let mut epoch = 0;
+        if let Some(revocations) = &self.revocations {
+            epoch = revocations.epoch();
+            self.check_revocation(revocations, &claims, key.as_ref(), now)?;
+        }
+
+        if known.is_none() {
+            self.known_headers.insert(split.header, header.clone());
+        }
+        if let Some(cache) = &self.cache {
+            let grounds = Grounds {
+                from,
+                until: until.min(usable_until),
+                issuer: at,
+                keys_version,
+                key,
+                epoch,
+            };
+            cache.insert(token, claims, grounds, now);
+        }
+        Ok(Verified {
+            body: Body::Fresh(claims),
+        })
+    }
+
+    #[inline]
+    fn decode<'b>(
+        &self,
+        part: Part,
+        text: &[u8],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], VerifyError> {
+        let length = self
+            .codec
+            .decode(text, buffer)
+            .ok_or(VerifyError::Base64 { part })?;
+        Ok(buffer.get(..length).unwrap_or_default())
+    }
+
+    /// Whose keys to look in. The claim is not to be believed yet; it only says where to look.
+    fn issuer_of(&self, claims: &Claims<'_>) -> Result<(usize, &Issuer), VerifyError> {
+        if !self.issuer_is_checked {
+            return self.issuers.first().map(|issuer| (0, issuer)).ok_or(
+                VerifyError::IssuerUnknown {
+                    found: Excerpt::new(""),
+                },
+            );
+        }
+        let name = claims.issuer().ok_or(missing("iss"))?;
+        self.issuers
+            .binary_search_by(|issuer| (*issuer.name).cmp(name))
+            .ok()
+            .and_then(|at| Some((at, self.issuers.get(at)?)))
+            .ok_or(VerifyError::IssuerUnknown {
+                found: Excerpt::new(name),
+            })
+    }
+
+    /// Finds the key that the header names, or the few that could be meant, and checks the signature.
+    fn check_signature<'k>(
+        &self,
+        header: &Header<'_>,
+        keys: &'k KeySet,
+        split: &Split<'_>,
+        now: Timestamp,
+        buffer: &mut [u8],
+    ) -> Result<&'k Entry, VerifyError> {
+        let in_use = |entry: &&Entry| entry.until.is_none_or(|until| now < until);
+        if let Some(kid) = &header.kid {
+            let entry = keys.find(kid).filter(in_use);
+            let entry = entry.ok_or(VerifyError::KeyUnknown {
+                kid: Some(Excerpt::new(kid)).into(),
+                algorithm: header.algorithm,
+            })?;
+            let key = entry.key.algorithm();
+            if !key.accepts(header.algorithm) {
+                return Err(VerifyError::AlgorithmMismatch {
+                    header: header.algorithm,
+                    key,
+                });
+            }
+            return self.check_with(entry, split, buffer);
+        }
+        let fitting = || keys.candidates(header.algorithm).filter(in_use);
+        let candidates = fitting().count();
+        if candidates == 0 {
+            return Err(VerifyError::KeyUnknown {
+                kid: None.into(),
+                algorithm: header.algorithm,
+            });
+        }
+        if candidates > MAX_KEYS_TRIED {
+            return Err(VerifyError::KeyAmbiguous {
+                candidates,
+                limit: MAX_KEYS_TRIED,
+            });
+        }
+        let mut result = Err(VerifyError::Signature);
+        for entry in fitting() {
+            result = self.check_with(entry, split, buffer);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    #[inline]
+    fn check_with<'k>(
+        &self,
+        entry: &'k Entry,
+        split: &Split<'_>,
+        buffer: &mut [u8],
+    ) -> Result<&'k Entry, VerifyError> {
+        // The key says how long its signatures are: nothing else is worth decoding.
+        if split.signature.len() != encoded_len(entry.key.signature_bytes()) {
+            return Err(VerifyError::Signature);
+        }
+        let signature = self.decode(Part::Signature, split.signature, buffer)?;
+        entry
+            .key
+            .verify(split.signing_input, signature)
+            .map_err(|_| VerifyError::Signature)?;
+        Ok(entry)
+    }
+
+    /// Checks what the issuer says against what this verifier is for. Gives the span of time in
+    /// which that holds.
+    fn check_claims(
+        &self,
+        claims: &Claims<'_>,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), VerifyError> {
+        self.check_audience(claims)?;
+        if self.subject_required && claims.subject().is_none() {
+            return Err(missing("sub"));
+        }
+        if let Some(domain) = &self.trust_domain {
+            let subject = claims.subject().ok_or(missing("sub"))?;
+            let id = ServiceIdRef::parse(subject)
+                .map_err(|problem| VerifyError::SubjectNotSpiffe { problem })?;
+            if !id.is_member_of(domain) {
+                return Err(VerifyError::TrustDomain {
+                    expected: Excerpt::new(domain.as_str()),
+                });
+            }
+        }
+        if let Some(name) = self.required.iter().find(|name| !claims.contains(name)) {
+            return Err(missing(name));
+        }
+        self.check_dates(claims, now)
+    }
+
+    fn check_audience(&self, claims: &Claims<'_>) -> Result<(), VerifyError> {
+        if self.audience.is_ignored() {
+            return Ok(());
+        }
+        let count = claims.facts.audiences;
+        if count == 0 {
+            return Err(missing("aud"));
+        }
+        let names = &self.audience.names;
+        if !names.iter().any(|name| claims.has_audience(name)) {
+            return Err(VerifyError::Audience {
+                expected: Excerpt::new(names.first().map_or("", |name| name)),
+            });
+        }
+        if count > 1 && !self.audience.others {
+            return Err(VerifyError::OtherAudiences { count });
+        }
+        Ok(())
+    }
+
+    /// The dates of RFC 7519 §4.1.4 to §4.1.6. A token holds from the second `nbf` and `iat` name
+    /// until before the one `exp` names, either way stretched by the leeway.
+    fn check_dates(
+        &self,
+        claims: &Claims<'_>,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), VerifyError> {
+        let leeway = self.leeway;
+        let (issued, not_before) = (claims.issued_at(), claims.not_before());
+        let expires = claims.expires_at().ok_or(missing("exp"))?;
+        let from = issued.max(not_before).unwrap_or(Timestamp::MIN);
+        if (issued.is_some() || not_before.is_some()) && from >= expires {
+            return Err(VerifyError::Lifetime { from, expires });
+        }
+        let until = expires.saturating_add(leeway);
+        if now >= until {
+            return Err(VerifyError::Expired {
+                expires,
+                now,
+                leeway,
+            });
+        }
+        let latest = now.saturating_add(leeway);
+        if let Some(not_before) = not_before.filter(|time| *time > latest) {
+            return Err(VerifyError::NotYetValid {
+                not_before,
+                now,
+                leeway,
+            });
+        }
+        if let Some(issued) = issued.filter(|time| *time > latest) {
+            return Err(VerifyError::IssuedInFuture {
+                issued,
+                now,
+                leeway,
+            });
+        }
+        if let Some(limit) = self.max_lifetime {
+            let issued = issued.ok_or(missing("iat"))?;
+            let lifetime = expires.checked_since(issued).unwrap_or_default();
+            if lifetime > limit {
+                return Err(VerifyError::LifetimeTooLong { lifetime, limit });
+            }
+        }
+        Ok((from.saturating_sub(leeway), until))
+    }
+
+    #[inline]
+    fn check_binding(&self, claims: &Claims<'_>, presenter: &Presenter) -> Result<(), VerifyError> {
+        match (&claims.facts.confirmation, self.binding) {
+            (_, BindingRule::Ignored) | (None, BindingRule::Checked) => Ok(()),
+            (None, BindingRule::Required) => Err(VerifyError::BindingRequired),
+            (Some(confirmation), _) => confirmation.check(presenter),
+        }
+    }
+
+    fn check_revocation(
+        &self,
+        revocations: &Revocations,
+        claims: &Claims<'_>,
+        key: Option<&Thumbprint>,
+        now: Timestamp,
+    ) -> Result<(), VerifyError> {
+        let facts = TokenFacts {
+            issuer: claims.issuer().unwrap_or_default(),
+            jti: claims.token_id(),
+            subject: claims.subject(),
+            session: claims.session_id(),
+            key: key.map(Thumbprint::as_bytes),
+            issued_at: claims.issued_at(),
+        };
+        revocations
+            .check_token(&facts, now)
+            .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
+    }
+}
+
+#[cold]
+fn missing(name: &str) -> VerifyError {
+    VerifyError::ClaimMissing {
+        name: ClaimName::new(name),
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| &issuer.name).collect();
+        f.debug_struct("Verifier")
+            .field("issuers", &issuers)
+            .field("audience", &self.audience)
+            .field("token_type", &self.token_type)
+            .finish_non_exhaustive()
+    }
+}
