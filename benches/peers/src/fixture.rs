@@ -27,6 +27,8 @@ pub const SECRET: &[u8; 32] = b"a key of thirty-two known bytes.";
 /// Seconds from the fixture's time to `exp`.
 pub const LIFETIME: u64 = 3600;
 
+const REVOKED: u64 = 10_000_000;
+
 /// Where a child process finds the tokens of its parent, so that both count the same token.
 const ENVIRONMENT: &str = "M2M_PEERS_FIXTURE";
 
@@ -175,6 +177,8 @@ pub struct Fixture {
     pub now: u64,
     /// What the tokens say, and what the minting contenders mint.
     pub claims: Claims,
+    /// How many entries the revocation sets have.
+    pub revoked: u64,
     tokens: [String; 4],
 }
 
@@ -207,6 +211,7 @@ impl Fixture {
         Some(Self {
             now,
             claims: Claims::new(now),
+            revoked: REVOKED,
             tokens: tokens.try_into().ok()?,
         })
     }
@@ -230,6 +235,7 @@ impl Fixture {
         Self {
             now,
             claims,
+            revoked: REVOKED,
             tokens,
         }
     }
@@ -303,6 +309,11 @@ pub fn flipped(token: &str) -> [String; 3] {
         *segment = URL_SAFE_NO_PAD.encode(bytes);
         segments.join(".")
     })
+}
+
+/// `text` in base64url.
+pub fn encoded(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
 }
 
 fn header(algorithm: Algorithm) -> String {

@@ -5,8 +5,10 @@ pub mod contender;
 pub mod fixture;
 pub mod instructions;
 pub mod measure;
+pub mod ours;
 pub mod peers;
 pub mod report;
+pub mod threads;
 pub mod timing;
 
 #[global_allocator]

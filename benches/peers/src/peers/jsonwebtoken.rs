@@ -94,9 +94,17 @@ pub(super) fn minting(algorithm: Algorithm) -> impl Iterator<Item = Recipe> {
 
 /// Whether jsonwebtoken, told to check all it can, accepts `token`.
 pub fn accepts(algorithm: Algorithm, token: &str) -> bool {
-    Backend::AwsLc.select();
+    acceptor(algorithm)(token)
+}
+
+/// [`accepts`] with everything prepared.
+pub fn acceptor(algorithm: Algorithm) -> impl Fn(&str) -> bool {
     let key = decoding_key(algorithm);
-    jsonwebtoken::decode::<Claims>(token, &key, &validation(algorithm)).is_ok()
+    let validation = validation(algorithm);
+    move |token| {
+        Backend::AwsLc.select();
+        jsonwebtoken::decode::<Claims>(token, &key, &validation).is_ok()
+    }
 }
 
 /// A token minted by jsonwebtoken.
