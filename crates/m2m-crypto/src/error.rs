@@ -95,6 +95,9 @@ pub enum KeyError {
     /// The RSA modulus is even.
     #[error("the RSA modulus is even")]
     ModulusEven,
+    /// The RSA modulus was made by a chip whose moduli everyone can factor (ROCA, CVE-2017-15361).
+    #[error("the RSA modulus has the form that anyone can factor (CVE-2017-15361)")]
+    ModulusFactorable,
     /// The RSA public exponent is even, below 3, or longer than 33 bits.
     #[error("the RSA public exponent is even, below 3 or longer than 33 bits")]
     ExponentInvalid,

@@ -1,8 +1,8 @@
 //! The numbers of a private key, each in memory that is wiped, and the formats they are read from
 //! and written to.
 
-use der::asn1::{BitStringRef, OctetStringRef, UintRef};
-use der::{Decode, Encode};
+use der::asn1::{BitStringRef, OctetStringRef, SequenceRef, UintRef};
+use der::{Decode, Encode, Reader, SliceReader};
 use pkcs1::RsaPrivateKey;
 use pkcs8::{PrivateKeyInfo, PrivateKeyInfoRef};
 use sec1::{EcParameters, EcPrivateKey};
@@ -28,6 +28,12 @@ pub(crate) enum PrivateKey {
     MlDsa {
         kind: KeyKind,
         seed: SecretBytes,
+        /// What the seed must expand to, where the file said so.
+        #[cfg_attr(
+            not(feature = "aws-lc-rs"),
+            expect(dead_code, reason = "ring has no ML-DSA")
+        )]
+        expanded: Option<SecretBytes>,
     },
 }
 
@@ -74,9 +80,10 @@ impl PrivateKey {
                 scalar: copy(scalar),
             },
             Self::Ed25519 { seed } => Self::Ed25519 { seed: copy(seed) },
-            Self::MlDsa { kind, seed } => Self::MlDsa {
+            Self::MlDsa { kind, seed, .. } => Self::MlDsa {
                 kind: *kind,
                 seed: copy(seed),
+                expanded: None,
             },
         }
     }
@@ -183,10 +190,7 @@ impl Parsed {
                 }
             }
             kind => Self {
-                private: PrivateKey::MlDsa {
-                    kind,
-                    seed: ml_dsa_seed(inner)?,
-                },
+                private: ml_dsa_key(kind, inner)?,
                 public: None,
             },
         };
@@ -285,7 +289,11 @@ impl Parsed {
             kind => {
                 let seed = secret("priv")?;
                 width("priv", SEED_BYTES, seed.len())?;
-                PrivateKey::MlDsa { kind, seed }
+                PrivateKey::MlDsa {
+                    kind,
+                    seed,
+                    expanded: None,
+                }
             }
         };
         Ok(Self {
@@ -336,15 +344,29 @@ fn seed_of(seed: &[u8]) -> Result<SecretBytes, KeyError> {
     Ok(SecretBytes::from(seed))
 }
 
-/// The seed of an ML-DSA private key: the `[0]` choice of RFC 9881 §6, and no other. The expanded
-/// key cannot give the seed back, and "both" would have to be checked for agreement.
-fn ml_dsa_seed(inner: &[u8]) -> Result<SecretBytes, KeyError> {
-    match inner {
-        [0x80, 0x20, seed @ ..] if seed.len() == SEED_BYTES => Ok(SecretBytes::from(seed)),
-        _ => Err(KeyError::Malformed {
-            format: KeyFormat::Pkcs8,
-        }),
+/// The seed of an ML-DSA private key (RFC 9881 §6): alone, or before the expanded key, which is
+/// what OpenSSL writes. The expanded key alone is refused, for it does not give the seed.
+fn ml_dsa_key(kind: KeyKind, inner: &[u8]) -> Result<PrivateKey, KeyError> {
+    let malformed = |_| KeyError::Malformed {
+        format: KeyFormat::Pkcs8,
+    };
+    if let [0x80, 0x20, seed @ ..] = inner {
+        return Ok(PrivateKey::MlDsa {
+            kind,
+            seed: seed_of(seed)?,
+            expanded: None,
+        });
     }
+    let both = <&SequenceRef>::from_der(inner).map_err(malformed)?;
+    let mut reader = SliceReader::new(both.as_bytes()).map_err(malformed)?;
+    let seed = <&OctetStringRef>::decode(&mut reader).map_err(malformed)?;
+    let expanded = <&OctetStringRef>::decode(&mut reader).map_err(malformed)?;
+    reader.finish().map_err(malformed)?;
+    Ok(PrivateKey::MlDsa {
+        kind,
+        seed: seed_of(seed.as_bytes())?,
+        expanded: Some(SecretBytes::from(expanded.as_bytes())),
+    })
 }
 
 fn width(member: &'static str, expected: usize, found: usize) -> Result<(), KeyError> {

@@ -1,12 +1,15 @@
 //! The numbers of a public key, parsed and checked once, and the formats they are read from and
 //! written to.
 
+mod checks;
+
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use der::{Decode, Encode};
 use pkcs1::RsaPublicKey;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use spki::{AlgorithmIdentifier, SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 
+use self::checks::{check_exponent, check_modulus, ed25519_has_small_order, ed25519_is_canonical};
 use crate::jwk::Bytes;
 use crate::{Jwk, KeyError, KeyFormat, KeyKind, Thumbprint, base64url};
 
@@ -19,13 +22,6 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
 const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
-
-/// The shortest RSA modulus (RFC 7518 §3.3).
-const MIN_MODULUS_BITS: usize = 2048;
-/// The longest: both libraries stop here, and verification grows with the square.
-const MAX_MODULUS_BITS: usize = 8192;
-/// The widest RSA exponent, of which both libraries take 33 bits.
-const MAX_EXPONENT_BYTES: usize = 5;
 
 /// A public key whose encoding is canonical: equal keys have equal bytes.
 ///
@@ -73,17 +69,7 @@ impl PublicKey {
             [0, rest @ ..] if rest.first().is_some_and(|byte| byte & 0x80 != 0) => rest,
             n => n,
         };
-        let bits = minimal_bits("n", n)?;
-        if !(MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits) {
-            return Err(KeyError::ModulusSize {
-                bits,
-                min: MIN_MODULUS_BITS,
-                max: MAX_MODULUS_BITS,
-            });
-        }
-        if n.last().is_some_and(|byte| byte & 1 == 0) {
-            return Err(KeyError::ModulusEven);
-        }
+        check_modulus(n)?;
         check_exponent(e)?;
         Ok(Self::Rsa {
             n: n.into(),
@@ -365,66 +351,4 @@ fn exactly(member: &'static str, expected: usize, bytes: &[u8]) -> Result<(), Ke
         expected,
         found: bytes.len(),
     })
-}
-
-/// The bit length of a big-endian integer without leading zeroes.
-fn minimal_bits(member: &'static str, bytes: &[u8]) -> Result<usize, KeyError> {
-    match bytes.first() {
-        None | Some(0) => Err(KeyError::MemberNotMinimal { member }),
-        Some(first) => Ok(bytes.len() * 8 - first.leading_zeros() as usize),
-    }
-}
-
-fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
-    let bits = minimal_bits("e", e)?;
-    let odd = e.last().is_some_and(|byte| byte & 1 == 1);
-    if e.len() > MAX_EXPONENT_BYTES || bits > 33 || !odd || e == [1] {
-        return Err(KeyError::ExponentInvalid);
-    }
-    Ok(())
-}
-
-/// Whether `y`, the encoding without its sign bit, is below 2^255 − 19 (RFC 8032 §5.1.3).
-fn ed25519_is_canonical(encoded: &[u8; 32]) -> bool {
-    let [first, middle @ .., last] = encoded;
-    let at_least_p =
-        *first >= 0xed && middle.iter().all(|byte| *byte == 0xff) && last & 0x7f == 0x7f;
-    !at_least_p
-}
-
-/// Whether it is one of the eight points whose order divides eight: with such a key, signatures
-/// that verify under any message are easy to make. The sign bit does not matter.
-fn ed25519_has_small_order(encoded: &[u8; 32]) -> bool {
-    // The y coordinates of the 8-torsion points: 0, 1, −1 and the two of order eight.
-    const SMALL: [[u8; 32]; 5] = [
-        [0; 32],
-        small([1, 0, 0, 0, 0, 0, 0, 0], 0, 0),
-        small([0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 0xff, 0x7f),
-        [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef,
-            0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88,
-            0x6d, 0x53, 0xfc, 0x05,
-        ],
-        [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
-            0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77,
-            0x92, 0xac, 0x03, 0x7a,
-        ],
-    ];
-    let mut y = *encoded;
-    let [.., last] = &mut y;
-    *last &= 0x7f;
-    SMALL.contains(&y)
-}
-
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-const fn small(first: [u8; 8], middle: u8, last: u8) -> [u8; 32] {
-    let mut bytes = [middle; 32];
-    let mut at = 0;
-    while at < 8 {
-        bytes[at] = first[at];
-        at += 1;
-    }
-    bytes[31] = last;
-    bytes
 }

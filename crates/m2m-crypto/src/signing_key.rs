@@ -2,17 +2,14 @@
 
 use std::fmt;
 
-use rustls_pki_types::pem::SectionKind;
-
 #[cfg(feature = "aws-lc-rs")]
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
+use crate::pem::{self, PrivatePem};
 use crate::private_key::{Parsed, PrivateKey};
 use crate::public_key::PublicKey;
 use crate::verifying_key::{algorithm_of, check_algorithm, check_kind};
-use crate::{
-    Algorithm, Backend, KeyError, SecretBytes, SecureRandom, SignError, VerifyingKey, pem,
-};
+use crate::{Algorithm, Backend, KeyError, SecretBytes, SecureRandom, SignError, VerifyingKey};
 
 /// A private key and the one algorithm it signs with. Not `Clone`; wiped on drop.
 ///
@@ -79,6 +76,7 @@ impl SigningKey {
                 private: PrivateKey::MlDsa {
                     kind: algorithm.key_kind(),
                     seed,
+                    expanded: None,
                 },
                 public: None,
             },
@@ -126,24 +124,17 @@ impl SigningKey {
     /// Loads the one private key in `pem` as the key of `algorithm`: `PRIVATE KEY` (PKCS#8),
     /// `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1). Encrypted keys are refused.
     ///
-    /// `pem` and the copies the PEM reader makes while it reads are not wiped by this function.
+    /// `pem` stays the caller's to wipe; nothing else of it is left.
     ///
     /// # Errors
     ///
     /// [`KeyError::Malformed`] unless there is exactly one such section; else as
     /// [`Self::from_pkcs8_der`].
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
-        const KINDS: &[SectionKind] = &[
-            SectionKind::PrivateKey,
-            SectionKind::RsaPrivateKey,
-            SectionKind::EcPrivateKey,
-        ];
-        let (kind, der) = pem::decode(pem, KINDS)?;
-        let der = der.expose_secret();
-        let parsed = match kind {
-            SectionKind::RsaPrivateKey => Parsed::from_pkcs1(der)?,
-            SectionKind::EcPrivateKey => Parsed::from_sec1(der, None)?,
-            _ => Parsed::from_pkcs8(der)?,
+        let parsed = match pem::decode_private(pem)? {
+            PrivatePem::Pkcs8(der) => Parsed::from_pkcs8(der.expose_secret())?,
+            PrivatePem::Pkcs1(der) => Parsed::from_pkcs1(der.expose_secret())?,
+            PrivatePem::Sec1(der) => Parsed::from_sec1(der.expose_secret(), None)?,
         };
         Self::new(algorithm, parsed)
     }
@@ -228,8 +219,7 @@ impl SigningKey {
 
     /// [`Self::to_pkcs8_der`] as PEM text, `-----BEGIN PRIVATE KEY-----`.
     pub fn to_pkcs8_pem(&self) -> SecretBytes {
-        let pem = pem::encode("PRIVATE KEY", self.to_pkcs8_der().expose_secret());
-        SecretBytes::from(pem.as_slice())
+        pem::encode("PRIVATE KEY", self.to_pkcs8_der().expose_secret())
     }
 
     /// Signs `message`: writes the signature in the form JOSE gives it (r and s side by side for

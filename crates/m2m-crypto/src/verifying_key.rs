@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::SectionKind;
 
 #[cfg(feature = "aws-lc-rs")]
 use crate::backend::aws_lc_rs;
@@ -107,8 +106,7 @@ impl VerifyingKey {
     /// [`KeyError::Malformed`] unless there is exactly one such section; else as
     /// [`Self::from_spki_der`].
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
-        let (_, der) = pem::decode(pem, &[SectionKind::PublicKey])?;
-        Self::from_spki_der(algorithm, der.expose_secret())
+        Self::from_spki_der(algorithm, &pem::decode_public(pem)?)
     }
 
     /// The same key, prepared by `backend`.
@@ -207,7 +205,7 @@ impl VerifyingKey {
     /// The key as `-----BEGIN PUBLIC KEY-----`.
     pub fn to_pem(&self) -> String {
         let pem = pem::encode("PUBLIC KEY", &self.to_spki_der());
-        String::from_utf8_lossy(&pem).into_owned()
+        String::from_utf8_lossy(pem.expose_secret()).into_owned()
     }
 
     /// The RFC 7638 thumbprint, computed when the key was loaded.

@@ -1,6 +1,6 @@
 //! Keys prepared by *aws-lc-rs*, which cleanses every block it frees.
 
-use aws_lc_rs::encoding::AsBigEndian;
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, AsRawBytes};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -111,10 +111,23 @@ impl SignKey {
                     .map(Self::Ed25519)
                     .map_err(mismatch)
             }
-            (PrivateKey::MlDsa { kind, seed }, PublicKey::MlDsa { bytes, .. }) => {
+            (
+                PrivateKey::MlDsa {
+                    kind,
+                    seed,
+                    expanded,
+                },
+                PublicKey::MlDsa { bytes, .. },
+            ) => {
                 let key = ml_dsa(*kind, seed)?;
                 if key.public_key().as_ref() != &**bytes {
                     return Err(KeyError::PartsMismatch);
+                }
+                if let Some(expanded) = expanded {
+                    let derived = key.private_key().as_raw_bytes().map_err(|_| REJECTED)?;
+                    if !expanded.ct_eq(derived.as_ref()) {
+                        return Err(KeyError::PartsMismatch);
+                    }
                 }
                 Ok(Self::MlDsa(key))
             }
@@ -141,7 +154,7 @@ impl SignKey {
                         .map_err(|_| REJECTED)?;
                 PublicKey::ed25519(pair.public_key().as_ref())
             }
-            PrivateKey::MlDsa { kind, seed } => {
+            PrivateKey::MlDsa { kind, seed, .. } => {
                 PublicKey::ml_dsa(*kind, ml_dsa(*kind, seed)?.public_key().as_ref())
             }
         }
@@ -228,8 +241,6 @@ pub(crate) fn generate_ecdsa(algorithm: Algorithm) -> Result<Parsed, KeyError> {
 
 /// A new RSA key, as [`generate_ecdsa`].
 pub(crate) fn generate_rsa(modulus: RsaModulus) -> Result<Parsed, KeyError> {
-    use aws_lc_rs::encoding::AsDer;
-
     let size = match modulus {
         RsaModulus::Bits2048 => KeySize::Rsa2048,
         RsaModulus::Bits3072 => KeySize::Rsa3072,
