@@ -248,6 +248,13 @@ impl Minter {
                 return Err(MintError::Text { name });
             }
         }
+        // A scope may be of any length, but verifiers refuse control characters in it as well.
+        if request
+            .scope
+            .is_some_and(|scope| scope.bytes().any(|byte| byte.is_ascii_control()))
+        {
+            return Err(MintError::Text { name: "scope" });
+        }
         let mut token_id = [0; TOKEN_ID_CHARS];
         let registered = Registered {
             issuer: &self.issuer,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
 use m2m_revoke::{Revocations, Target};
 use m2m_token::{
-    Audience, Issuers, Minter, Scratch, SigningKeyRing, TokenRequest, TokenType, Verifier,
-    VerifyError,
+    Audience, Issuers, MintError, Minter, Scratch, SigningKeyRing, TokenRequest, TokenType,
+    Verifier, VerifyError,
 };
 use m2m_types::Timestamp;
 
@@ -132,4 +132,15 @@ fn a_removed_key_takes_its_cached_tokens_with_it() {
     assert!(world.verify(&old, at(1)).is_ok());
     world.ring.remove(&leaked, at(2)).unwrap();
     assert_eq!(world.verify(&old, at(2)).unwrap_err().code(), "key_unknown");
+}
+
+#[test]
+fn a_scope_that_verifiers_would_refuse_is_not_minted() {
+    let world = world();
+    for scope in ["read\u{7f}", "read\nwrite", "\0"] {
+        let request =
+            TokenRequest::new(BILLING, ORDERS, Duration::from_secs(300)).with_scope(scope);
+        let minted = world.minter.mint(&request, at(0), &SystemRandom);
+        assert_eq!(minted, Err(MintError::Text { name: "scope" }), "{scope:?}");
+    }
 }
