@@ -1,5 +1,12 @@
 //! What a JWK may look like, and what a key may be.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed; a skipped one must be heard of"
+)]
+
 mod support;
 
 use m2m_crypto::{
