@@ -82,20 +82,20 @@ pub enum SnapshotError {
         seconds: u64,
     },
     /// The header describes a table that this crate does not make.
-    #[error("a table of {slots} slots for {homes} homes")]
+    #[error("a table of {groups} groups for {homes} homes")]
     Shape {
         /// The range of the homes.
         homes: u64,
-        /// The number of slots.
-        slots: u64,
+        /// The number of groups.
+        groups: u64,
     },
     /// There are not as many bytes as the header says.
-    #[error("{length} bytes do not hold a header and {slots} slots")]
+    #[error("{length} bytes do not hold a header and {groups} groups")]
     Length {
         /// How many bytes there are.
         length: usize,
-        /// How many slots the header says.
-        slots: u64,
+        /// How many groups of entries the header says.
+        groups: u64,
     },
     /// The bytes were damaged on their way.
     #[error("the checksum is {computed:016x} and should be {stated:016x}")]
@@ -105,7 +105,8 @@ pub enum SnapshotError {
         /// What the bytes give.
         computed: u64,
     },
-    /// An entry stands where no look-up finds it, is of no known kind or stands twice.
+    /// An entry stands where no look-up finds it, is of no known kind or stands twice, or the last
+    /// group has no room.
     #[error("the entry in slot {slot} does not belong there")]
     Misplaced {
         /// Which slot.

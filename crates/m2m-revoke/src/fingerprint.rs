@@ -41,11 +41,14 @@ impl Fingerprint {
         (self.0 & KIND_MASK) as u8
     }
 
-    /// Where a table of `homes` places begins to look: the hash scaled to the range by its highest
-    /// bits, so that the order of places is the order of fingerprints.
-    pub(crate) const fn home(self, homes: u64) -> u64 {
+    /// Where a table of `homes` groups begins to look: the hash scaled to their number by its highest
+    /// bits, so that the order of groups is the order of fingerprints. Also what the scaling leaves
+    /// over, which orders the fingerprints within a group.
+    #[inline]
+    pub(crate) const fn home(self, homes: u64) -> (u64, u64) {
         let high = (self.0 >> 64) as u64;
-        ((high as u128 * homes as u128) >> 64) as u64
+        let scaled = high as u128 * homes as u128;
+        ((scaled >> 64) as u64, scaled as u64)
     }
 }
 
@@ -126,9 +129,9 @@ mod tests {
         let middle = Fingerprint::from_bits(1 << 127);
         let highest = Fingerprint::from_bits(u128::MAX);
         for homes in [1, 2, 3, 1_000, u64::MAX] {
-            assert_eq!(lowest.home(homes), 0);
-            assert_eq!(middle.home(homes), homes / 2);
-            assert_eq!(highest.home(homes), homes - 1);
+            assert_eq!(lowest.home(homes), (0, 0));
+            assert_eq!(middle.home(homes), (homes / 2, (homes % 2) << 63));
+            assert_eq!(highest.home(homes).0, homes - 1);
         }
     }
 }

@@ -8,14 +8,14 @@
 //! | 32..40 | revision |
 //! | 40..48 | the set's own time, in seconds since 1970 (see `Revocations::compact`) |
 //! | 48..56 | homes: the range fingerprints are scaled to |
-//! | 56..64 | slots: how many of 24 bytes follow the header |
+//! | 56..64 | groups: how many there are, those behind the last home included |
 //! | 64..128 | how many entries there are of each of the eight kinds |
 
 use m2m_types::Timestamp;
 
 use crate::bits::Fields;
 use crate::error::SnapshotError;
-use crate::table::{PROBE_LIMIT, SLOT_BYTES};
+use crate::table::{GROUP_BYTES, PROBE_LIMIT};
 use crate::target::Kind;
 
 pub(crate) const HEADER_BYTES: usize = 128;
@@ -32,7 +32,7 @@ pub(crate) struct Header {
     pub(crate) revision: u64,
     pub(crate) horizon: Timestamp,
     pub(crate) homes: u64,
-    pub(crate) slots: u64,
+    pub(crate) groups: u64,
     pub(crate) counts: Counts,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Header {
 pub(crate) struct Counts([u64; Kind::ALL.len()]);
 
 impl Header {
-    /// Reads the header of `bytes` and checks all that can be checked without the slots; returns
+    /// Reads the header of `bytes` and checks all that can be checked without the entries; returns
     /// it with the checksum it states.
     pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, u64), SnapshotError> {
         let truncated = SnapshotError::Truncated {
@@ -66,7 +66,7 @@ impl Header {
         let key = fields.bytes()?;
         let revision = fields.number()?;
         let seconds = fields.number()?;
-        let (homes, slots) = (fields.number()?, fields.number()?);
+        let (homes, groups) = (fields.number()?, fields.number()?);
         let mut counts = Counts::default();
         for count in &mut counts.0 {
             *count = fields.number()?;
@@ -77,16 +77,16 @@ impl Header {
         let Ok(horizon) = Timestamp::from_unix_seconds(seconds) else {
             return Some(Err(SnapshotError::Time { seconds }));
         };
-        // A table has a slot for each home, and more only for what its last homes could not take.
-        if homes == 0 || slots < homes || slots - homes > PROBE_LIMIT as u64 {
-            return Some(Err(SnapshotError::Shape { homes, slots }));
+        // A table has a group for each home, and more only for what its last homes could not take.
+        if homes == 0 || groups < homes || groups - homes > PROBE_LIMIT as u64 {
+            return Some(Err(SnapshotError::Shape { homes, groups }));
         }
         Some(Ok(Self {
             key,
             revision,
             horizon,
             homes,
-            slots,
+            groups,
             counts,
         }))
     }
@@ -98,24 +98,24 @@ impl Header {
         }
         Err(SnapshotError::Length {
             length,
-            slots: self.slots,
+            groups: self.groups,
         })
     }
 
     /// The length of the whole form in bytes; `None` if no memory could hold it.
     pub(crate) fn length(&self) -> Option<u64> {
-        self.slots
-            .checked_mul(SLOT_BYTES as u64)?
+        self.groups
+            .checked_mul(GROUP_BYTES as u64)?
             .checked_add(HEADER_BYTES as u64)
     }
 
-    /// The header as it stands before the slots, with the checksum `sum`.
+    /// The header as it stands before the entries, with the checksum `sum`.
     pub(crate) fn to_bytes(self, sum: u64) -> [u8; HEADER_BYTES] {
         let numbers = [
             self.revision,
             self.horizon.unix_seconds(),
             self.homes,
-            self.slots,
+            self.groups,
         ];
         let fields = [MAGIC, sum.to_le_bytes()]
             .into_iter()

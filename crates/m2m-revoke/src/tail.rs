@@ -118,7 +118,7 @@ impl Tail {
     /// The slot of `fingerprint` and `true`, or the free slot where it would go and `false`.
     #[inline]
     fn probe(&self, fingerprint: Fingerprint) -> Option<(&Slot, bool)> {
-        let home = fingerprint.home(self.slots.len() as u64) as usize;
+        let home = fingerprint.home(self.slots.len() as u64).0 as usize;
         let (before, from) = self.slots.split_at_checked(home)?;
         for slot in from.iter().chain(before) {
             if slot.term.load(Ordering::Acquire) == Term::NONE.bits() {

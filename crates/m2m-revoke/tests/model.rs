@@ -1,4 +1,5 @@
 //! The set against a map that does the same in the plainest way.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 use std::collections::HashMap;
 
@@ -190,7 +191,7 @@ fn assert_same(revocations: &Revocations, model: &Model, now: u64, issued_at: Op
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sto_010_the_set_answers_as_a_map_does_through_growth_restart_merge_and_compaction(

@@ -258,7 +258,7 @@ impl Revocations {
             revision: writer.revision,
             horizon: writer.horizon,
             homes: 1,
-            slots: 1,
+            groups: 1,
             counts: writer.counts,
         }
     }

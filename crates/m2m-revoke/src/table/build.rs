@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{PROBE_LIMIT, SLOT_BYTES, Table};
+use super::{GROUP, PROBE_LIMIT, PROBE_SLOTS, SLOT_BYTES, Table, tag_and_first_slot};
 use crate::checksum::checksum;
 use crate::error::RevokeError;
 use crate::fingerprint::Fingerprint;
 use crate::header::{Counts, HEADER_BYTES, Header, UNSUMMED_BYTES};
 use crate::term::Entry;
 
-/// Homes for each four entries: tables are four fifths full, 30 bytes an entry.
-const HOMES_PER_FOUR: u64 = 5;
-/// How often more homes are tried if entries stand too far from theirs. Under a secret key the
-/// first try succeeds.
-const TRIES: u32 = 3;
+/// Entries for each home: four fifths of its slots, which makes 31.25 bytes an entry.
+const LOAD_PER_FIVE_HOMES: u64 = 4 * GROUP as u64;
+/// Groups behind the last home for what that one cannot take, try by try; each try also has twice
+/// the homes. Under a secret key the first one succeeds: more than a hundred entries that wait for a
+/// place at one point of a table four fifths full are less likely than a broken cipher.
+const SPILL: [u64; 3] = [8, PROBE_LIMIT as u64, PROBE_LIMIT as u64];
 
 /// A table of at most `limit` entries. `entries` is asked for them several times: to count them, to
 /// place them. What `header` says of homes, slots and counts is not looked at.
@@ -33,9 +34,16 @@ where
             limit,
         });
     }
-    let mut homes = (total * HOMES_PER_FOUR).div_ceil(4).max(1);
-    for _ in 0..TRIES {
-        if let Some(table) = place(entries(), homes, total, Header { counts, ..header }) {
+    let header = Header { counts, ..header };
+    let mut homes = (total * 5).div_ceil(LOAD_PER_FIVE_HOMES).max(1);
+    for spill in SPILL {
+        let groups = homes + spill.min(total / GROUP as u64);
+        let header = Header {
+            homes,
+            groups,
+            ..header
+        };
+        if let Some(table) = place(entries(), header) {
             return Ok(table);
         }
         homes *= 2;
@@ -57,34 +65,31 @@ fn count(entries: impl Iterator<Item = Entry>) -> Result<Counts, RevokeError> {
     Ok(counts)
 }
 
-/// Places `total` entries; `None` if one would stand too far from its home.
-fn place(
-    entries: impl Iterator<Item = Entry>,
-    homes: u64,
-    total: u64,
-    header: Header,
-) -> Option<Table> {
-    // Room for the entries of the last homes, cut off below if they do not need it.
-    let room = usize::try_from(homes + total.min(PROBE_LIMIT as u64)).ok()?;
-    let mut bytes = vec![0_u8; HEADER_BYTES + room.checked_mul(SLOT_BYTES)?];
-    let mut slots = bytes.get_mut(HEADER_BYTES..)?.chunks_exact_mut(SLOT_BYTES);
+/// Places entries in a table as `header` describes it; `None` if one would stand too far from its
+/// home or beyond the end.
+fn place(entries: impl Iterator<Item = Entry>, header: Header) -> Option<Table> {
+    let mut bytes = vec![0_u8; usize::try_from(header.length()?).ok()?];
+    let groups = usize::try_from(header.groups).ok()?;
+    let (tags, slots) = bytes
+        .get_mut(HEADER_BYTES..)?
+        .split_at_mut_checked(groups * GROUP)?;
+    let mut places = tags.iter_mut().zip(slots.chunks_exact_mut(SLOT_BYTES));
     let mut next = 0;
     for entry in entries {
-        let home = entry.fingerprint.home(homes);
-        let skipped = home.saturating_sub(next);
-        if next.saturating_sub(home) >= PROBE_LIMIT as u64 {
+        let (tag, first) = tag_and_first_slot(entry.fingerprint, header.homes, next);
+        let at = first.max(next);
+        if at - first >= PROBE_SLOTS {
             return None;
         }
-        write_slot(slots.nth(skipped as usize)?, entry);
-        next += skipped + 1;
+        let (place, slot) = places.nth(usize::try_from(at - next).ok()?)?;
+        *place = tag;
+        write_slot(slot, entry);
+        next = at + 1;
     }
-    let header = Header {
-        homes,
-        slots: next.max(homes),
-        ..header
-    };
-    bytes.truncate(usize::try_from(header.length()?).ok()?);
-    bytes.shrink_to_fit();
+    // The last group must have room, see `check`.
+    if next == header.groups * GROUP as u64 {
+        return None;
+    }
     seal(&mut bytes, header)?;
     Some(Table::new(Arc::new(bytes), header))
 }
