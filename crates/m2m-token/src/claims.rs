@@ -75,10 +75,16 @@ impl<'a> Claims<'a> {
 
     /// Whether `aud` names `audience`, alone or among others.
     pub fn has_audience(&self, audience: &str) -> bool {
+        let member = self.facts.audience.and_then(|at| self.members.get(at));
+        if let Some(member) = member.filter(|member| member.kind() == Kind::String) {
+            return member.value().of(self.bytes) == audience.as_bytes();
+        }
         self.audiences().any(|name| {
-            name == audience.as_bytes()
-                // Only an escaped name can be longer than what it stands for.
-                || (name.len() > audience.len() && Unescaped::new(name).eq(audience.bytes()))
+            // Written without escapes it is what it stands for, else it is longer than that.
+            match name.len() > audience.len() {
+                true => Unescaped::new(name).eq(audience.bytes()),
+                false => name == audience.as_bytes() && !name.contains(&b'\\'),
+            }
         })
     }
 
