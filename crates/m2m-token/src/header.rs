@@ -12,7 +12,7 @@ use crate::json::{Kind, Member, Members, Unescaped};
 /// The longest `kid` that is looked up, in bytes.
 pub(crate) const MAX_KID_BYTES: usize = 256;
 /// The longest `alg` and `typ` that are read, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// What a verifier needs of a header. Nothing of it is trusted: `alg` is compared with the key,
 /// `kid` finds one among the issuer's keys, and keys or addresses in the header are never used.

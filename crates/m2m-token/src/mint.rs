@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Base64Url, encoded_len};
 use crate::claims::MAX_NAME_BYTES;
+use crate::header;
 use crate::json::{JsonError, Members};
 use crate::key_set::Key;
 use crate::policy::{Rule, TokenType};
@@ -53,8 +54,9 @@ pub struct Minter {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
-    /// The minter was given no issuer, or a type that does not say which one.
-    #[error("a minter needs an issuer and a token type with a name")]
+    /// The minter was given no issuer, or a type that does not say which one or is too long to be
+    /// read (64 bytes).
+    #[error("a minter needs an issuer and a token type with a name of at most 64 bytes")]
     Unnamed,
     /// A name is empty, longer than 2048 bytes or has control characters: verifiers refuse that.
     #[error(
@@ -133,7 +135,7 @@ impl Minter {
         keys: Arc<SigningKeyRing>,
     ) -> Result<Self, MintError> {
         let token_type = match token_type.rule {
-            Rule::Named(name) if !name.is_empty() => name,
+            Rule::Named(name) if (1..=header::MAX_NAME_BYTES).contains(&name.len()) => name,
             Rule::JwtOrAbsent => Box::from("JWT"),
             _ => return Err(MintError::Unnamed),
         };
