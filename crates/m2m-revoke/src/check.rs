@@ -8,6 +8,7 @@ use crate::fingerprint::Fingerprint;
 use crate::header::kind_bit;
 use crate::set::{Revocations, State};
 use crate::target::{Kind, Target};
+use crate::term::Term;
 
 /// What a verified token says that a revocation could name.
 ///
@@ -47,6 +48,13 @@ const ISSUER_KINDS: u32 = kind_bit(Kind::Token.tag())
     | kind_bit(Kind::Key.tag());
 
 impl Revoked {
+    fn by(kind: Kind, term: Term) -> Self {
+        Self {
+            kind,
+            issued_until: term.limit(),
+        }
+    }
+
     /// What was revoked.
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -76,12 +84,9 @@ impl Revocations {
         if self.present() & kind_bit(kind.tag()) == 0 {
             return Ok(());
         }
-        let question = Question {
-            state: &self.state.load(),
-            issued_at,
-            now,
-        };
-        question.ask(kind, target.fingerprint(&self.fingerprints))
+        let fingerprint = target.fingerprint(&self.fingerprints);
+        judge(&self.state.load(), fingerprint, issued_at, now)
+            .map_err(|term| Revoked::by(kind, term))
     }
 
     /// Checks a token against everything it could be revoked by: its id, its session, its subject,
@@ -132,34 +137,54 @@ impl Revocations {
         facts: &TokenFacts<'_>,
         now: Timestamp,
     ) -> Result<(), Revoked> {
-        let question = Question {
-            state: &self.state.load(),
-            issued_at: facts.issued_at,
-            now,
-        };
-        let is_present = |kind: Kind| present & kind_bit(kind.tag()) != 0;
-        if present & ISSUER_KINDS != 0 {
-            let scope = self.fingerprints.scope(facts.issuer.as_bytes());
-            let named = [
-                (Kind::Token, facts.jti.map(str::as_bytes)),
-                (Kind::Session, facts.session.map(str::as_bytes)),
-                (Kind::Subject, facts.subject.map(str::as_bytes)),
-                (Kind::Key, facts.key.map(<[u8; 32]>::as_slice)),
-            ];
-            for (kind, name) in named {
-                if let (true, Some(name)) = (is_present(kind), name) {
-                    question.ask(kind, scope.fingerprint(kind, name))?;
-                }
+        // All hashing before the first look-up: the look-ups then wait for memory together.
+        let fingerprints = self.fingerprints_of(present, facts);
+        let state = self.state.load();
+        for (kind, fingerprint) in fingerprints {
+            if let Some(fingerprint) = fingerprint {
+                judge(&state, fingerprint, facts.issued_at, now)
+                    .map_err(|term| Revoked::by(kind, term))?;
             }
         }
+        Ok(())
+    }
+
+    /// What to look up for a token, in the order of [`Revocations::check_token`]: nothing for what
+    /// it does not say and for kinds that are not `present`.
+    #[inline]
+    fn fingerprints_of(
+        &self,
+        present: u32,
+        facts: &TokenFacts<'_>,
+    ) -> [(Kind, Option<Fingerprint>); 5] {
+        let is_present = |kind: Kind| present & kind_bit(kind.tag()) != 0;
+        let issuer =
+            (present & ISSUER_KINDS != 0).then(|| self.fingerprints.scope(facts.issuer.as_bytes()));
+        let of = |kind: Kind, name: Option<&[u8]>| {
+            let scope = issuer.as_ref().filter(|_| is_present(kind))?;
+            Some(scope.fingerprint(kind, name?))
+        };
+        let subject = facts.subject.map(str::as_bytes);
         // Only a well-formed service name is ever revoked as one, and equal names are equal bytes,
         // so the subject need not be parsed.
-        if let (true, Some(subject)) = (is_present(Kind::Service), facts.subject) {
+        let service = subject.filter(|_| is_present(Kind::Service));
+        let service = service.map(|name| {
             let scope = self.fingerprints.scope(&[]);
-            let fingerprint = scope.fingerprint(Kind::Service, subject.as_bytes());
-            question.ask(Kind::Service, fingerprint)?;
-        }
-        Ok(())
+            scope.fingerprint(Kind::Service, name)
+        });
+        [
+            (Kind::Token, of(Kind::Token, facts.jti.map(str::as_bytes))),
+            (
+                Kind::Session,
+                of(Kind::Session, facts.session.map(str::as_bytes)),
+            ),
+            (Kind::Subject, of(Kind::Subject, subject)),
+            (Kind::Service, service),
+            (
+                Kind::Key,
+                of(Kind::Key, facts.key.map(<[u8; 32]>::as_slice)),
+            ),
+        ]
     }
 
     /// The kinds of which something is revoked.
@@ -172,23 +197,17 @@ impl Revocations {
     }
 }
 
-/// One check against one state of the set.
-struct Question<'a> {
-    state: &'a State,
+/// Looks up one target; the term that voids it is the error.
+#[inline]
+fn judge(
+    state: &State,
+    fingerprint: Fingerprint,
     issued_at: Option<Timestamp>,
     now: Timestamp,
-}
-
-impl Question<'_> {
-    #[inline]
-    fn ask(&self, kind: Kind, fingerprint: Fingerprint) -> Result<(), Revoked> {
-        let term = self.state.find(fingerprint);
-        if term.is_none() || !term.revokes(self.issued_at, self.now) {
-            return Ok(());
-        }
-        Err(Revoked {
-            kind,
-            issued_until: term.limit(),
-        })
+) -> Result<(), Term> {
+    let term = state.find(fingerprint);
+    if term.is_none() || !term.revokes(issued_at, now) {
+        return Ok(());
     }
+    Err(term)
 }
