@@ -4,6 +4,7 @@
 use std::fmt;
 
 use m2m_crypto::{Algorithm, Backend, Jwk, KeyError, VerifyingKey};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -159,7 +160,41 @@ impl Default for JwkSetOptions {
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]
-    keys: Vec<&'a RawValue>,
+    keys: WireKeys<'a>,
+}
+
+/// The keys of a set, still as text. Of too many only so many are kept, so that a set of commas
+/// takes no more memory than one of keys.
+struct WireKeys<'a> {
+    list: Vec<&'a RawValue>,
+    total: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for WireKeys<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(WireKeysVisitor)
+    }
+}
+
+struct WireKeysVisitor;
+
+impl<'de> Visitor<'de> for WireKeysVisitor {
+    type Value = WireKeys<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of keys")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut keys: A) -> Result<Self::Value, A::Error> {
+        let (mut list, mut total) = (Vec::new(), 0);
+        while let Some(key) = keys.next_element()? {
+            total += 1;
+            if total <= MAX_KEYS {
+                list.push(key);
+            }
+        }
+        Ok(WireKeys { list, total })
+    }
 }
 
 impl JwkSet {
@@ -191,7 +226,7 @@ impl JwkSet {
             line: error.line(),
             column: error.column(),
         })?;
-        let total = wire.keys.len();
+        let total = wire.keys.total;
         if total > MAX_KEYS {
             return Err(JwkSetError::Set {
                 index: MAX_KEYS,
@@ -203,7 +238,7 @@ impl JwkSet {
             skipped: Vec::new(),
         };
         let mut members = Members::new();
-        for (index, key) in wire.keys.iter().enumerate() {
+        for (index, key) in wire.keys.list.iter().enumerate() {
             let text = key.get().as_bytes();
             members
                 .scan(text)
