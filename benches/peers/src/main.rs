@@ -72,8 +72,8 @@ fn recipes() -> Vec<Recipe> {
 
 fn effort() -> Effort {
     Effort {
-        rounds: 100,
-        slice: Duration::from_millis(3),
+        rounds: 200,
+        slice: Duration::from_millis(2),
     }
 }
 

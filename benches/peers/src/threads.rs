@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often the comparison is repeated; the best time of each kind counts.
-const WINDOWS: usize = 40;
-const WINDOW: Duration = Duration::from_millis(40);
+const WINDOWS: usize = 300;
+const WINDOW: Duration = Duration::from_millis(8);
 
 /// Work that a thread repeats: it does the operation as often as it is told.
 pub type Worker = Box<dyn FnMut(u64) + Send>;

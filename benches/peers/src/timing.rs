@@ -1,11 +1,16 @@
-//! Wall-clock time, compared fairly on a machine that is never quiet.
+//! Time, compared fairly on a machine that is never quiet.
+//!
+//! The clock is the processor time of this thread, so that what the scheduler gives to others is not
+//! counted; on a quiet machine it is the time on the wall. What others do to the caches remains.
 //!
 //! In every round each contender of a group runs for a few milliseconds, in an order that turns, so
 //! that what disturbs one soon disturbs the others too. Two numbers come out: the calm time (the
 //! best round, when nothing disturbed) and the median over the rounds of the ratio to the group's
 //! first contender in that same round. The ratio is the one to trust.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::contender::Contender;
 
@@ -72,9 +77,14 @@ fn batch(contender: &mut Contender, slice: Duration) -> u64 {
 }
 
 fn time(contender: &mut Contender, times: u64) -> Duration {
-    let start = Instant::now();
+    let start = processor_time();
     (contender.run)(times);
-    start.elapsed()
+    processor_time().saturating_sub(start)
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("processor time is positive")
 }
 
 /// Every round starts with another one, and every other round goes backwards.

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_questions_are_about_what_they_say() {
-        let revoked: HashSet<TokenId> = (0..1000).map(token_id).collect();
+        let revoked: HashSet<TokenId, RandomState> = (0..1000).map(token_id).collect();
         assert_eq!(revoked.len(), 1000);
         for (asked, wanted) in [(Asked::Revoked, true), (Asked::Unrevoked, false)] {
             let mut questions = Questions::about(asked, 1000);

