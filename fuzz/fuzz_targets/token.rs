@@ -42,7 +42,10 @@ fuzz_target!(|data: &[u8]| {
 /// The claims of a token that is taken.
 fn accepted(verifier: &Verifier, token: &str, scratch: &mut Scratch) -> Result<Vec<u8>, String> {
     match verifier.verify(token, now(), scratch) {
-        Ok(verified) => Ok(verified.claims().json().to_vec()),
+        Ok(verified) => {
+            let json: &[u8] = verified.claims().json().as_ref();
+            Ok(json.to_vec())
+        }
         Err(error) => {
             check_message(&error);
             Err(error.to_string())
