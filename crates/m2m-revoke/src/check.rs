@@ -158,10 +158,10 @@ impl Revocations {
         facts: &TokenFacts<'_>,
     ) -> [(Kind, Option<Fingerprint>); 5] {
         let is_present = |kind: Kind| present & kind_bit(kind.tag()) != 0;
-        let issuer =
+        let mut issuer =
             (present & ISSUER_KINDS != 0).then(|| self.fingerprints.scope(facts.issuer.as_bytes()));
-        let of = |kind: Kind, name: Option<&[u8]>| {
-            let scope = issuer.as_ref().filter(|_| is_present(kind))?;
+        let mut of = |kind: Kind, name: Option<&[u8]>| {
+            let scope = issuer.as_mut().filter(|_| is_present(kind))?;
             Some(scope.fingerprint(kind, name?))
         };
         let subject = facts.subject.map(str::as_bytes);
@@ -169,7 +169,7 @@ impl Revocations {
         // so the subject need not be parsed.
         let service = subject.filter(|_| is_present(Kind::Service));
         let service = service.map(|name| {
-            let scope = self.fingerprints.scope(&[]);
+            let mut scope = self.fingerprints.scope(&[]);
             scope.fingerprint(Kind::Service, name)
         });
         [
