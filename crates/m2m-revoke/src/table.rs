@@ -9,9 +9,9 @@
 //! earlier group, else 2 to 255 by where in the range of its home the fingerprint lies. Within a
 //! group they ascend. A look-up compares the sixteen tags of the home at once and reads the slots
 //! whose tag fits: one if the target is there, mostly none if it is not. It goes on to the next group
-//! only if the last tag is not greater than the one it wants, which one look-up in fifty does
-//! although one group in eight is full. So it touches one line of memory for a miss and two for a
-//! hit, and has hardly a branch to guess wrong, at 31.25 bytes an entry.
+//! only if the last tag is not greater than the one it wants, which one look-up in eighteen does
+//! although more than one group in four is full. So it touches one line of memory for a miss and two
+//! for a hit, and has few branches to guess wrong, at 31.25 bytes an entry.
 
 mod build;
 mod merge;
@@ -291,5 +291,111 @@ fn read_slot(slot: &[u8]) -> Entry {
     Entry {
         fingerprint: Fingerprint::from_bits(bits),
         term: Term::from_bits(term),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::RevokeError;
+    use crate::fingerprint::Fingerprints;
+    use crate::target::Kind;
+
+    fn header() -> Header {
+        *Table::empty([0; 16], Timestamp::MIN).header()
+    }
+
+    /// An entry of a fingerprint with the given highest and lowest bits.
+    fn entry(high: u64, low: u64) -> Entry {
+        let kind = u128::from(Kind::Token.tag());
+        let bits = (u128::from(high) << 64) | (u128::from(low) << 4) | kind;
+        Entry {
+            fingerprint: Fingerprint::from_bits(bits),
+            term: Term::from_bits(low + 1),
+        }
+    }
+
+    fn built(entries: &[Entry]) -> Result<Table, RevokeError> {
+        build(header(), u64::MAX, || entries.iter().copied())
+    }
+
+    fn assert_holds(table: &Table, entries: &[Entry]) {
+        assert!(check(table.bytes(), table.header()).is_ok());
+        assert!(table.entries().eq(entries.iter().copied()));
+        for entry in entries {
+            assert_eq!(table.find(entry.fingerprint).unwrap(), entry.term);
+            let beside = Fingerprint::from_bits(entry.fingerprint.bits() ^ (1 << 60));
+            let is_entry = entries.iter().any(|other| other.fingerprint == beside);
+            assert_eq!(table.find(beside).unwrap().is_none(), !is_entry);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_is_found_however_they_crowd(
+            // Few distinct high halves, at both ends and in the middle: long runs of one home.
+            places in proptest::collection::btree_set(
+                (prop_oneof![Just(0), Just(u64::MAX), Just(1 << 63), any::<u64>()], 0..500_u64),
+                0..400,
+            ),
+        ) {
+            let entries: Vec<Entry> = places.into_iter().map(|(high, low)| entry(high, low)).collect();
+            assert_holds(&built(&entries).unwrap(), &entries);
+        }
+    }
+
+    #[test]
+    fn dos_003_entries_made_to_crowd_one_place_cost_a_bounded_look_up_or_are_refused() {
+        let crowd: Vec<Entry> = (0..5_000).map(|low| entry(u64::MAX / 2, low)).collect();
+        let bearable = &crowd[..PROBE_SLOTS as usize];
+        let table = built(bearable).unwrap();
+        let (first, last) = (bearable[0], bearable[bearable.len() - 1]);
+        assert_eq!(table.find(first.fingerprint).unwrap(), first.term);
+        assert_eq!(table.find(last.fingerprint).unwrap(), last.term);
+        assert!(built(&crowd).is_err());
+    }
+
+    #[test]
+    fn entries_out_of_order_are_refused() {
+        let entries = [entry(2, 0), entry(1, 0)];
+        assert!(built(&entries).is_err());
+        assert!(built(&[entry(1, 0), entry(1, 0)]).is_err());
+    }
+
+    #[test]
+    fn few_look_ups_leave_their_home() {
+        let fingerprints = Fingerprints::new(&[4; 16]);
+        let of = |number: u64| {
+            fingerprints
+                .scope(&[])
+                .fingerprint(Kind::Token, &number.to_le_bytes())
+        };
+        let held = (0..100_000).map(|number| Entry {
+            fingerprint: of(number),
+            term: Term::EVERYTHING,
+        });
+        let mut held: Vec<Entry> = held.collect();
+        held.sort_unstable_by_key(|entry| entry.fingerprint);
+        let table = built(&held).unwrap();
+        let leave = (100_000..200_000).filter(|number| {
+            let (home, tag) = home_and_tag(of(*number), table.header.homes);
+            let tags = group_tags(table.bytes(), home as usize).unwrap();
+            last_tag(tags).wrapping_sub(1) < tag
+        });
+        let leave = leave.count();
+        assert!((4_500..6_500).contains(&leave), "{leave} of 100000");
+    }
+
+    #[test]
+    fn zero_bytes_are_found_and_a_false_one_only_above_a_true_one() {
+        for at in 0..16 {
+            let word = EACH_OF_SIXTEEN & !(0xff << (8 * at));
+            let found = zero_bytes(word);
+            assert_eq!(found.trailing_zeros() / 8, at);
+        }
+        assert_eq!(zero_bytes(EACH_OF_SIXTEEN * 0x80), 0);
+        assert_eq!(zero_bytes(u128::MAX), 0);
     }
 }
