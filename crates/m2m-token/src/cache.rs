@@ -36,7 +36,8 @@ pub(crate) struct TokenCache {
 /// A token that was found valid, and under which conditions it still is.
 pub(crate) struct CachedToken {
     token: Zeroizing<Box<[u8]>>,
-    bytes: Zeroizing<Box<[u8]>>,
+    json: Zeroizing<Box<str>>,
+    unescaped: Zeroizing<Box<str>>,
     members: Box<[Member]>,
     facts: Facts,
     /// Valid from this second on and before that one, leeway and the keys' own age included.
@@ -110,14 +111,16 @@ impl TokenCache {
     ) {
         let size = size_of::<CachedToken>()
             + token.len()
-            + claims.bytes.len()
+            + claims.json.len()
+            + claims.unescaped.len()
             + size_of_val(claims.members);
         let Some(tag) = self.tag(token).filter(|_| size <= MAX_ENTRY_BYTES) else {
             return;
         };
         let entry = CachedToken {
             token: Zeroizing::new(Box::from(token)),
-            bytes: Zeroizing::new(Box::from(claims.bytes)),
+            json: Zeroizing::new(Box::from(claims.json)),
+            unescaped: Zeroizing::new(Box::from(claims.unescaped)),
             members: Box::from(claims.members),
             facts: *claims.facts,
             from: grounds.from,
@@ -171,8 +174,10 @@ impl TokenCache {
     #[inline]
     fn tag(&self, token: &[u8]) -> Option<u64> {
         let tail: &[u8; TAIL_BYTES] = token.last_chunk()?;
+        let (a, b) = tail.split_first_chunk::<16>()?;
         let mut hasher = self.hash.build_hasher();
-        hasher.write(tail);
+        hasher.write_u128(u128::from_le_bytes(*a));
+        hasher.write_u128(u128::from_le_bytes(*b.first_chunk()?));
         Some(hasher.finish() | 1)
     }
 
@@ -192,7 +197,8 @@ impl fmt::Debug for TokenCache {
 
 impl CachedToken {
     pub(crate) const NONE: Claims<'static> = Claims {
-        bytes: &[],
+        json: "",
+        unescaped: "",
         members: &[],
         facts: &Facts::EMPTY,
     };
@@ -200,7 +206,8 @@ impl CachedToken {
     #[inline]
     pub(crate) fn claims(&self) -> Claims<'_> {
         Claims {
-            bytes: &self.bytes,
+            json: &self.json,
+            unescaped: &self.unescaped,
             members: &self.members,
             facts: &self.facts,
         }

@@ -20,8 +20,9 @@ use crate::json::{Kind, Member, Unescaped};
 /// paid when the token was checked, and allocates nothing, but for what serde does.
 #[derive(Clone, Copy)]
 pub struct Claims<'a> {
-    /// The decoded payload, and behind it texts whose escapes were undone.
-    pub(crate) bytes: &'a [u8],
+    pub(crate) json: &'a str,
+    /// Texts whose escapes were undone. They are counted as if they stood behind the payload.
+    pub(crate) unescaped: &'a str,
     pub(crate) members: &'a [Member],
     pub(crate) facts: &'a Facts,
 }
@@ -77,7 +78,7 @@ impl<'a> Claims<'a> {
     pub fn has_audience(&self, audience: &str) -> bool {
         let member = self.facts.audience.and_then(|at| self.members.get(at));
         if let Some(member) = member.filter(|member| member.kind() == Kind::String) {
-            return member.value().of(self.bytes) == audience.as_bytes();
+            return member.value().of(self.json.as_bytes()) == audience.as_bytes();
         }
         self.audiences().any(|name| {
             // Written without escapes it is what it stands for, else it is longer than that.
@@ -104,10 +105,8 @@ impl<'a> Claims<'a> {
     }
 
     /// The whole payload as JSON, as the issuer wrote it.
-    pub fn json(&self) -> &'a [u8] {
-        self.bytes
-            .get(..usize::from(self.facts.payload_len))
-            .unwrap_or_default()
+    pub fn json(&self) -> &'a str {
+        self.json
     }
 
     /// All claims, in a type of the caller's. That text was found to be strict JSON without repeated
@@ -129,7 +128,7 @@ impl<'a> Claims<'a> {
     /// }
     /// ```
     pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, ClaimError> {
-        serde_json::from_slice(self.json()).map_err(|error| ClaimError::new(&error))
+        serde_json::from_str(self.json).map_err(|error| ClaimError::new(&error))
     }
 
     /// The claim called `name`, if there is one.
@@ -141,7 +140,7 @@ impl<'a> Claims<'a> {
         let Some(member) = self.member(name) else {
             return Ok(None);
         };
-        serde_json::from_slice(member.json(self.bytes))
+        serde_json::from_str(member.json(self.json))
             .map(Some)
             .map_err(|error| ClaimError::new(&error))
     }
@@ -154,20 +153,23 @@ impl<'a> Claims<'a> {
     fn member(&self, name: &str) -> Option<&'a Member> {
         self.members
             .iter()
-            .find(|member| member.is_named(self.bytes, name.as_bytes()))
+            .find(|member| member.is_named(self.json.as_bytes(), name.as_bytes()))
     }
 
     pub(crate) fn text(&self, text: Text) -> Option<&'a str> {
         let span = self.facts.text(text)?;
-        // It was found to be UTF-8 when the token was scanned.
-        std::str::from_utf8(span.of(self.bytes)).ok()
+        let (start, end) = (usize::from(span.start), usize::from(span.end));
+        match start.checked_sub(self.json.len()) {
+            None => self.json.get(start..end),
+            Some(start) => self.unescaped.get(start..end - self.json.len()),
+        }
     }
 
     /// The values of `aud`, as they are written.
     pub(crate) fn audiences(&self) -> Audiences<'a> {
         let member = self.facts.audience.and_then(|at| self.members.get(at));
         let rest = match member {
-            Some(member) => member.json(self.bytes),
+            Some(member) => member.json(self.json).as_bytes(),
             None => &[],
         };
         Audiences { rest }

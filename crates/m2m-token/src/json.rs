@@ -6,7 +6,7 @@ mod error;
 mod strings;
 
 pub use error::JsonError;
-use strings::scan_string;
+use strings::StringEnds;
 pub(crate) use strings::{Unescaped, unescape_into};
 
 /// The deepest nesting of arrays and objects, the outer object included. Tokens in use have 2 or 3;
@@ -16,8 +16,17 @@ pub(crate) const MAX_DEPTH: usize = 16;
 pub(crate) const MAX_MEMBERS: usize = 64;
 /// The most member names of nested objects that are open at the same time.
 const MAX_NESTED_NAMES: usize = 128;
-/// The longest text that can be scanned: positions are kept in 16 bits.
-pub(crate) const MAX_TEXT: usize = u16::MAX as usize;
+/// The longest text that is scanned, in bytes: a JWK with certificates in it. Positions are kept in
+/// 16 bits.
+pub(crate) const MAX_TEXT: usize = strings::MAX_TEXT;
+
+/// The text that `bytes` are.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8 {
+        at: error.valid_up_to(),
+    })
+}
 
 /// What kind of value a member has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,21 +102,20 @@ impl Member {
     }
 
     /// The value as JSON text, quotes included.
-    pub(crate) fn json<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn json<'a>(&self, text: &'a str) -> &'a str {
         let quotes = match self.kind {
             Kind::String | Kind::EscapedString => 1,
             _ => 0,
         };
         let start = usize::from(self.value.start).saturating_sub(quotes);
-        bytes
-            .get(start..usize::from(self.value.end) + quotes)
+        text.get(start..usize::from(self.value.end) + quotes)
             .unwrap_or_default()
     }
 
-    /// The name as it is written, if no part of it is written as an escape.
+    /// [`tag_of`] the name, with its escapes undone.
     #[inline]
-    pub(crate) fn plain_name<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        (!self.name.escaped).then(|| self.name.span.of(bytes))
+    pub(crate) fn tag(&self) -> u32 {
+        self.name.tag
     }
 
     /// Whether the name, with its escapes undone, is `name`.
@@ -121,6 +129,7 @@ impl Member {
     }
 
     /// The name, with its escapes undone.
+    #[cfg(test)]
     pub(crate) fn name<'a>(&self, bytes: &'a [u8]) -> Unescaped<'a> {
         Unescaped::new(self.name.span.of(bytes))
     }
@@ -132,6 +141,7 @@ pub(crate) struct Members {
     list: [Member; MAX_MEMBERS],
     len: usize,
     nested: [Name; MAX_NESTED_NAMES],
+    strings: StringEnds,
 }
 
 impl Members {
@@ -140,6 +150,7 @@ impl Members {
             list: [Member::EMPTY; MAX_MEMBERS],
             len: 0,
             nested: [Member::EMPTY.name; MAX_NESTED_NAMES],
+            strings: StringEnds::new(),
         }
     }
 
@@ -148,19 +159,16 @@ impl Members {
     }
 
     /// Scans `text`, which must be one JSON object and nothing else.
-    pub(crate) fn scan(&mut self, text: &[u8]) -> Result<(), JsonError> {
+    pub(crate) fn scan(&mut self, text: &str) -> Result<(), JsonError> {
         self.len = 0;
         if text.len() > MAX_TEXT {
             return Err(JsonError::TooLong);
         }
-        let text = std::str::from_utf8(text)
-            .map_err(|error| JsonError::Utf8 {
-                at: error.valid_up_to(),
-            })?
-            .as_bytes();
+        let text = text.as_bytes();
+        self.strings.look_at(text);
         let mut scanner = Scanner {
             text,
-            at: 0,
+            strings: &self.strings,
             nested: &mut self.nested,
             nested_len: 0,
         };
@@ -169,53 +177,116 @@ impl Members {
     }
 }
 
+/// Goes through a text once. Positions are passed along rather than kept, so that the processor keeps
+/// them where it works.
 struct Scanner<'t, 'm> {
     text: &'t [u8],
-    at: usize,
+    strings: &'m StringEnds,
     nested: &'m mut [Name; MAX_NESTED_NAMES],
     nested_len: usize,
 }
 
+/// Something found, and the position behind it.
+type Found<T> = Result<(T, usize), JsonError>;
+
 impl Scanner<'_, '_> {
     fn outer_object(&mut self, list: &mut [Member; MAX_MEMBERS]) -> Result<usize, JsonError> {
-        if self.next_token() != Some(b'{') {
+        let (first, mut at) = self.token(0);
+        if first != b'{' {
             return Err(JsonError::NotAnObject);
         }
         let mut len = 0;
         let mut seen = 0_u64;
-        if !self.skip_if(b'}') {
+        if let (b'}', end) = self.token(at) {
+            at = end;
+        } else {
+            let mut start = self.expect(b'"', at)?;
             loop {
-                let name = self.name()?;
+                let (name, value, kind, next) = match self.string_member(start) {
+                    Some((name, value, next)) => (name, value, Kind::String, next),
+                    None => self.any_member(start)?,
+                };
                 // Most names fall on a bit of their own, so that nothing needs to be compared.
-                if seen & name.bit() != 0 {
+                let bit = name.bit();
+                if seen & bit != 0 {
                     let earlier = list.get(..len).unwrap_or_default();
                     self.refuse_repeated(name, earlier.iter().map(|member| &member.name))?;
                 }
-                seen |= name.bit();
-                let (value, kind) = self.value(1)?;
+                seen |= bit;
                 let slot = list.get_mut(len).ok_or(JsonError::TooManyMembers)?;
                 *slot = Member { name, value, kind };
                 len += 1;
-                if self.object_ends()? {
-                    break;
-                }
+                // Most members stand close together: `","` and the next name.
+                start = match self.three(next - 1) {
+                    QUOTE_COMMA_QUOTE => next + 2,
+                    _ => match self.comma_or(b'}', next)? {
+                        (true, next) => self.expect(b'"', next)?,
+                        (false, next) => {
+                            at = next;
+                            break;
+                        }
+                    },
+                };
             }
         }
-        match self.next_token() {
-            None => Ok(len),
-            Some(_) => Err(JsonError::Trailing { at: self.at - 1 }),
+        match self.token(at) {
+            (END, _) if self.is_behind(at) => Ok(len),
+            (_, next) => Err(JsonError::Trailing { at: next - 1 }),
         }
     }
 
-    /// An object inside of the outer one, of which only the form matters, after its `{`.
-    fn nested_object(&mut self, depth: usize) -> Result<(), JsonError> {
+    /// The member whose name begins at `start`, if it is what most are: `name":"value"`, without
+    /// white space and escapes. Its name, its value, and the position behind it.
+    #[inline(always)]
+    fn string_member(&self, start: usize) -> Option<(Name, Span, usize)> {
+        let name_end = self.strings.next_special(start);
+        if self.three(name_end) != QUOTE_COLON_QUOTE {
+            return None;
+        }
+        let value_start = name_end + 3;
+        let value_end = self.strings.next_special(value_start);
+        if self.byte(value_end) != b'"' {
+            return None;
+        }
+        let tag = match self.text.get(start..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => tag_of_first(*bytes, name_end - start),
+            None => return None,
+        };
+        let name = Name {
+            span: Span::new(start, name_end),
+            escaped: false,
+            tag,
+        };
+        Some((name, Span::new(value_start, value_end), value_end + 1))
+    }
+
+    /// [`Self::string_member`] for a member of any kind.
+    #[inline(never)]
+    fn any_member(&mut self, start: usize) -> Result<(Name, Span, Kind, usize), JsonError> {
+        let (name, value_at) = self.name(start)?;
+        let ((value, kind), next) = self.value(value_at, 1)?;
+        Ok((name, value, kind, next))
+    }
+
+    /// Three bytes from `at` on, in the lower part of a number; 0 if there is no fourth.
+    #[inline(always)]
+    fn three(&self, at: usize) -> u32 {
+        match self.text.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => u32::from_le_bytes(*bytes) & 0x00ff_ffff,
+            None => 0,
+        }
+    }
+
+    /// An object inside of the outer one, of which only the form matters, behind its `{`.
+    fn nested_object(&mut self, mut at: usize, depth: usize) -> Result<usize, JsonError> {
         let first = self.nested_len;
         let mut seen = 0_u64;
-        if self.skip_if(b'}') {
-            return Ok(());
+        if let (b'}', end) = self.token(at) {
+            return Ok(end);
         }
         loop {
-            let name = self.name()?;
+            let start = self.expect(b'"', at)?;
+            let (name, value_at) = self.name(start)?;
             if seen & name.bit() != 0 {
                 let earlier = self.nested.get(first..self.nested_len).unwrap_or_default();
                 self.refuse_repeated(name, earlier.iter())?;
@@ -227,151 +298,161 @@ impl Scanner<'_, '_> {
             let slot = self.nested.get_mut(self.nested_len);
             *slot.ok_or(JsonError::TooManyMembers)? = name;
             self.nested_len += 1;
-            self.value(depth)?;
-            if self.object_ends()? {
+            let (_, end) = self.value(value_at, depth)?;
+            let (more, next) = self.comma_or(b'}', end)?;
+            if !more {
                 self.nested_len = first;
-                return Ok(());
+                return Ok(next);
             }
+            at = next;
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), JsonError> {
-        if self.skip_if(b']') {
-            return Ok(());
+    fn array(&mut self, mut at: usize, depth: usize) -> Result<usize, JsonError> {
+        if let (b']', end) = self.token(at) {
+            return Ok(end);
         }
         loop {
-            self.value(depth)?;
-            match self.next_token() {
-                Some(b',') => {}
-                Some(b']') => return Ok(()),
-                _ => return Err(self.unexpected()),
+            let (_, end) = self.value(at, depth)?;
+            let (more, next) = self.comma_or(b']', end)?;
+            if !more {
+                return Ok(next);
             }
+            at = next;
         }
     }
 
-    /// A member's name and its colon.
-    fn name(&mut self) -> Result<Name, JsonError> {
-        if self.next_token() != Some(b'"') {
-            return Err(self.unexpected());
-        }
-        let start = self.at;
-        let (end, escaped) = scan_string(self.text, start)?;
-        self.at = end + 1;
+    /// A member's name, behind its quote, and its colon.
+    #[inline(always)]
+    fn name(&mut self, start: usize) -> Found<Name> {
+        let (end, escaped) = self.strings.end_of(self.text, start)?;
+        let value_at = self.expect(b':', end + 1)?;
         let span = Span::new(start, end);
-        if self.next_token() != Some(b':') {
-            return Err(self.unexpected());
-        }
-        let tag = if escaped {
-            tag_of(Unescaped::new(span.of(self.text)))
-        } else {
-            tag_of_plain(span.of(self.text))
+        let tag = match self.text.get(start..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) if !escaped => tag_of_first(*bytes, end - start),
+            _ => tag_of_slowly(Unescaped::new(span.of(self.text))),
         };
-        Ok(Name { span, escaped, tag })
+        Ok((Name { span, escaped, tag }, value_at))
     }
 
     /// A value of any kind, `depth` levels down.
-    #[inline]
-    fn value(&mut self, depth: usize) -> Result<(Span, Kind), JsonError> {
-        let Some(first) = self.next_token() else {
-            return Err(self.unexpected());
+    #[inline(always)]
+    fn value(&mut self, at: usize, depth: usize) -> Found<(Span, Kind)> {
+        let (first, start) = self.token(at);
+        if first != b'"' {
+            return self.other_value(first, start - 1, depth);
+        }
+        let (end, escaped) = self.strings.end_of(self.text, start)?;
+        let kind = match escaped {
+            true => Kind::EscapedString,
+            false => Kind::String,
         };
-        let start = self.at - 1;
-        let kind = match first {
-            b'"' => {
-                let (end, escaped) = scan_string(self.text, self.at)?;
-                let span = Span::new(self.at, end);
-                self.at = end + 1;
-                let kind = if escaped {
-                    Kind::EscapedString
-                } else {
-                    Kind::String
-                };
-                return Ok((span, kind));
-            }
-            b'{' | b'[' => {
-                if depth >= MAX_DEPTH {
-                    return Err(JsonError::TooDeep { at: start });
-                }
-                if first == b'{' {
-                    self.nested_object(depth + 1)?;
-                    Kind::Object
-                } else {
-                    self.array(depth + 1)?;
-                    Kind::Array
-                }
-            }
-            b'-' | b'0'..=b'9' => {
-                self.number(first)?;
-                Kind::Number
-            }
-            b't' => self.literal(b"rue", Kind::True)?,
-            b'f' => self.literal(b"alse", Kind::False)?,
-            b'n' => self.literal(b"ull", Kind::Null)?,
-            _ => return Err(self.unexpected()),
-        };
-        Ok((Span::new(start, self.at), kind))
+        Ok(((Span::new(start, end), kind), end + 1))
     }
 
-    fn literal(&mut self, rest: &[u8], kind: Kind) -> Result<Kind, JsonError> {
-        let end = self.at + rest.len();
-        if self.text.get(self.at..end) != Some(rest) {
-            return Err(JsonError::Syntax { at: self.at });
+    /// A value that is no string, whose first byte is at `start`.
+    fn other_value(&mut self, first: u8, start: usize, depth: usize) -> Found<(Span, Kind)> {
+        let (kind, end) = match first {
+            b'{' | b'[' if depth >= MAX_DEPTH => return Err(JsonError::TooDeep { at: start }),
+            b'{' => (Kind::Object, self.nested_object(start + 1, depth + 1)?),
+            b'[' => (Kind::Array, self.array(start + 1, depth + 1)?),
+            b'-' | b'0'..=b'9' => (Kind::Number, self.number(start)?),
+            b't' => (Kind::True, self.literal(b"true", start)?),
+            b'f' => (Kind::False, self.literal(b"false", start)?),
+            b'n' => (Kind::Null, self.literal(b"null", start)?),
+            _ => return Err(JsonError::Syntax { at: start }),
+        };
+        Ok(((Span::new(start, end), kind), end))
+    }
+
+    fn literal(&self, literal: &[u8], at: usize) -> Result<usize, JsonError> {
+        let end = at + literal.len();
+        match self.text.get(at..end) == Some(literal) {
+            true => Ok(end),
+            false => Err(JsonError::Syntax { at }),
         }
-        self.at = end;
-        Ok(kind)
     }
 
     /// RFC 8259 §6: `-`, then `0` or digits without a leading zero, then a fraction, an exponent.
-    fn number(&mut self, first: u8) -> Result<(), JsonError> {
-        let lead = if first == b'-' {
-            self.take()
-        } else {
-            Some(first)
+    fn number(&self, start: usize) -> Result<usize, JsonError> {
+        let mut at = start + usize::from(self.byte(start) == b'-');
+        at = match self.byte(at) {
+            b'0' => at + 1,
+            _ => self.digits(at)?,
         };
-        match lead {
-            Some(b'0') => {}
-            Some(b'1'..=b'9') => self.skip_digits(),
-            _ => return Err(JsonError::Syntax { at: self.at }),
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
+        if matches!(self.byte(at), b'e' | b'E') {
+            at += 1;
+            at = self.digits(at + usize::from(matches!(self.byte(at), b'+' | b'-')))?;
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        self.skip_digits();
-        if self.at == start {
-            return Err(JsonError::Syntax { at: self.at });
-        }
-        Ok(())
-    }
-
-    fn skip_digits(&mut self) {
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-    }
-
-    /// After a member: `,` (and another one must follow) or `}`.
+    /// One digit or more.
     #[inline]
-    fn object_ends(&mut self) -> Result<bool, JsonError> {
-        match self.next_token() {
-            Some(b',') => Ok(false),
-            Some(b'}') => Ok(true),
-            _ => Err(self.unexpected()),
+    fn digits(&self, start: usize) -> Result<usize, JsonError> {
+        let mut at = start;
+        // Dates have ten digits: eight at once, and then one by one.
+        if let Some(bytes) = self.text.get(at..).and_then(|rest| rest.first_chunk()) {
+            at += 8 * usize::from(are_digits(*bytes));
+        }
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        match at == start {
+            true => Err(JsonError::Syntax { at }),
+            false => Ok(at),
         }
     }
 
+    /// After a value: a comma, and something must follow, or the end of what it is in.
+    #[inline(always)]
+    fn comma_or(&self, end: u8, at: usize) -> Found<bool> {
+        let (byte, next) = self.token(at);
+        if byte == b',' {
+            Ok((true, next))
+        } else if byte == end {
+            Ok((false, next))
+        } else {
+            Err(JsonError::Syntax { at: next - 1 })
+        }
+    }
+
+    #[inline(always)]
+    fn expect(&self, wanted: u8, at: usize) -> Result<usize, JsonError> {
+        match self.token(at) {
+            (byte, next) if byte == wanted => Ok(next),
+            (_, next) => Err(JsonError::Syntax { at: next - 1 }),
+        }
+    }
+
+    /// The next byte that is not white space, and the position behind it.
+    #[inline(always)]
+    fn token(&self, mut at: usize) -> (u8, usize) {
+        loop {
+            let byte = self.byte(at);
+            at += 1;
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return (byte, at);
+            }
+        }
+    }
+
+    /// The byte at a position, or [`END`], which no JSON has.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.get(at).copied().unwrap_or(END)
+    }
+
+    /// Whether nothing but white space stands from `at` on.
+    fn is_behind(&self, at: usize) -> bool {
+        let (_, next) = self.token(at);
+        next > self.text.len()
+    }
+
+    #[inline(never)]
     fn refuse_repeated<'n>(
         &self,
         name: Name,
@@ -389,47 +470,14 @@ impl Scanner<'_, '_> {
             false => Ok(()),
         }
     }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    #[inline]
-    fn take(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    /// The next byte that is not white space.
-    #[inline]
-    fn next_token(&mut self) -> Option<u8> {
-        loop {
-            let byte = self.take()?;
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-        }
-    }
-
-    fn skip_if(&mut self, wanted: u8) -> bool {
-        let before = self.at;
-        if self.next_token() == Some(wanted) {
-            return true;
-        }
-        self.at = before;
-        false
-    }
-
-    /// The byte just taken is not what JSON has there; or the text ended.
-    #[cold]
-    fn unexpected(&self) -> JsonError {
-        JsonError::Syntax {
-            at: self.at.saturating_sub(1),
-        }
-    }
 }
+
+/// What stands between a name and a value that is a string.
+const QUOTE_COLON_QUOTE: u32 = u32::from_le_bytes(*b"\":\"\0");
+/// What stands between a value that is a string and the next name.
+const QUOTE_COMMA_QUOTE: u32 = u32::from_le_bytes(*b"\",\"\0");
+/// What is read behind the end of a text.
+const END: u8 = 0;
 
 impl Name {
     /// One of 64 bits; equal names have the same.
@@ -439,27 +487,48 @@ impl Name {
     }
 }
 
-/// A short check value of a name: its length and the first and last bytes of it.
+/// Whether all of these are decimal digits.
 #[inline]
-fn tag_of_plain(name: &[u8]) -> u32 {
-    let byte = |at: Option<&u8>| at.copied().map_or(0, u32::from);
-    byte(name.first())
-        | byte(name.get(1)) << 8
-        | byte(name.last()) << 16
-        | (name.len() as u32 & 0xff) << 24
+pub(crate) const fn are_digits(bytes: [u8; 8]) -> bool {
+    let values = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+    let above_nine = values.wrapping_add(0x7676_7676_7676_7676) | values;
+    above_nine & 0x8080_8080_8080_8080 == 0
 }
 
-/// [`tag_of_plain`] of a name whose escapes are being undone.
-fn tag_of(name: Unescaped<'_>) -> u32 {
-    let (mut tag, mut length, mut last) = (0_u32, 0_u32, 0_u32);
+/// A short value that equal names share: the length and the first three bytes. Of names of up to
+/// three bytes it is the whole name.
+pub(crate) const fn tag_of(name: &[u8]) -> u32 {
+    let first = match name {
+        [] => [0, 0, 0, 0],
+        [a] => [*a, 0, 0, 0],
+        [a, b] => [*a, *b, 0, 0],
+        [a, b, c, ..] => [*a, *b, *c, 0],
+    };
+    tag_of_first(first, name.len())
+}
+
+/// [`tag_of`] a name of `length` bytes that begins with `bytes`, of which those behind it do not
+/// count.
+#[inline(always)]
+const fn tag_of_first(bytes: [u8; 4], length: usize) -> u32 {
+    // A long name must not pass for a short one.
+    let length = if length < 255 { length as u32 } else { 255 };
+    let kept = if length < 3 { 8 * length } else { 24 };
+    u32::from_le_bytes(bytes) & ((1 << kept) - 1) | length << 24
+}
+
+/// [`tag_of`] a name whose escapes are being undone.
+#[cold]
+#[inline(never)]
+fn tag_of_slowly(name: Unescaped<'_>) -> u32 {
+    let (mut first, mut length) = ([0; 4], 0);
     for byte in name {
-        last = u32::from(byte);
-        if length < 2 {
-            tag |= last << (8 * length);
+        if let (0..3, Some(slot)) = (length, first.get_mut(length)) {
+            *slot = byte;
         }
         length += 1;
     }
-    tag | last << 16 | (length & 0xff) << 24
+    tag_of_first(first, length)
 }
 
 #[cfg(test)]

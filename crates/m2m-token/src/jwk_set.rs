@@ -4,8 +4,8 @@
 use std::fmt;
 
 use m2m_crypto::{Algorithm, Backend, Jwk, KeyError, VerifyingKey};
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::excerpt::Excerpt;
@@ -239,11 +239,10 @@ impl JwkSet {
         };
         let mut members = Members::new();
         for (index, key) in wire.keys.list.iter().enumerate() {
-            let text = key.get().as_bytes();
             members
-                .scan(text)
+                .scan(key.get())
                 .map_err(|problem| JwkSetError::Json { index, problem })?;
-            set.add(index, text, total, options)?;
+            set.add(index, key.get().as_bytes(), total, options)?;
         }
         if set.keys.is_empty() {
             return Err(JwkSetError::Empty { total });

@@ -13,7 +13,7 @@ use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Base64Url, encoded_len};
 use crate::claims::MAX_NAME_BYTES;
 use crate::header;
-use crate::json::{JsonError, Members};
+use crate::json::{self, JsonError, Members};
 use crate::key_set::Key;
 use crate::policy::{Rule, TokenType};
 use crate::request::TokenRequest;
@@ -410,7 +410,7 @@ impl Draft {
 /// behind the first `registered` members there is none of a registered name.
 fn check_payload(payload: &[u8], registered: usize) -> Result<(), MintError> {
     let mut members = Members::new();
-    let scanned = members.scan(payload);
+    let scanned = json::text(payload).and_then(|text| members.scan(text));
     for member in members.as_slice().iter().skip(registered) {
         for name in write::RESERVED {
             if member.is_named(payload, name.as_bytes()) {

@@ -35,17 +35,17 @@ impl<'s> Unverified<'s> {
         let text = scratch.header.get(..length).unwrap_or_default();
         let header = Header::parse(text, &mut scratch.members)?;
         let length = decode(Part::Claims, split.payload, &mut scratch.payload)?;
-        claims::parse(
+        let (json, unescaped) = claims::parse(
             &mut scratch.payload,
             length,
             &mut scratch.members,
             &mut scratch.facts,
         )?;
-        let used = usize::from(scratch.facts.used_len);
         Ok(Self {
             header,
             claims: Claims {
-                bytes: scratch.payload.get(..used).unwrap_or_default(),
+                json,
+                unescaped,
                 members: scratch.members.as_slice(),
                 facts: &scratch.facts,
             },

@@ -206,19 +206,15 @@ impl Verifier {
                 &parsed
             }
         };
-        if !self.algorithms.contains(header.algorithm) {
-            return Err(VerifyError::AlgorithmNotAllowed {
-                algorithm: header.algorithm,
-            });
+        if known.is_none() {
+            self.check_header(header)?;
         }
-        self.token_type.check(header.typ.as_deref())?;
 
         let length = self.decode(Part::Claims, split.payload, payload)?.len();
-        claims::parse(payload, length, members, facts)?;
+        let (json, unescaped) = claims::parse(payload, length, members, facts)?;
         let claims = Claims {
-            bytes: payload
-                .get(..usize::from(facts.used_len))
-                .unwrap_or_default(),
+            json,
+            unescaped,
             members: members.as_slice(),
             facts,
         };
@@ -279,21 +275,32 @@ impl Verifier {
         Ok(buffer.get(..length).unwrap_or_default())
     }
 
+    /// What a header must say whatever the claims say. A known header was found to say it before.
+    fn check_header(&self, header: &Header<'_>) -> Result<(), VerifyError> {
+        let algorithm = header.algorithm;
+        if !self.algorithms.contains(algorithm) {
+            return Err(VerifyError::AlgorithmNotAllowed { algorithm });
+        }
+        self.token_type.check(header.typ.as_deref())
+    }
+
     /// Whose keys to look in. The claim is not to be believed yet; it only says where to look.
     fn issuer_of(&self, claims: &Claims<'_>) -> Result<(usize, &Issuer), VerifyError> {
         if !self.issuer_is_checked {
-            return self.issuers.first().map(|issuer| (0, issuer)).ok_or(
-                VerifyError::IssuerUnknown {
+            return self
+                .issuers
+                .first()
+                .map(|issuer| (0, issuer))
+                .ok_or_else(|| VerifyError::IssuerUnknown {
                     found: Excerpt::new(""),
-                },
-            );
+                });
         }
-        let name = claims.issuer().ok_or(missing("iss"))?;
+        let name = claims.issuer().ok_or_else(|| missing("iss"))?;
         self.issuers
             .binary_search_by(|issuer| (*issuer.name).cmp(name))
             .ok()
             .and_then(|at| Some((at, self.issuers.get(at)?)))
-            .ok_or(VerifyError::IssuerUnknown {
+            .ok_or_else(|| VerifyError::IssuerUnknown {
                 found: Excerpt::new(name),
             })
     }
@@ -310,7 +317,7 @@ impl Verifier {
         let in_use = |entry: &&Entry| entry.until.is_none_or(|until| now < until);
         if let Some(kid) = &header.kid {
             let entry = keys.find(kid).filter(in_use);
-            let entry = entry.ok_or(VerifyError::KeyUnknown {
+            let entry = entry.ok_or_else(|| VerifyError::KeyUnknown {
                 kid: Some(Excerpt::new(kid)).into(),
                 algorithm: header.algorithm,
             })?;
@@ -378,7 +385,7 @@ impl Verifier {
             return Err(missing("sub"));
         }
         if let Some(domain) = &self.trust_domain {
-            let subject = claims.subject().ok_or(missing("sub"))?;
+            let subject = claims.subject().ok_or_else(|| missing("sub"))?;
             let id = ServiceIdRef::parse(subject)
                 .map_err(|problem| VerifyError::SubjectNotSpiffe { problem })?;
             if !id.is_member_of(domain) {
@@ -422,7 +429,7 @@ impl Verifier {
     ) -> Result<(Timestamp, Timestamp), VerifyError> {
         let leeway = self.leeway;
         let (issued, not_before) = (claims.issued_at(), claims.not_before());
-        let expires = claims.expires_at().ok_or(missing("exp"))?;
+        let expires = claims.expires_at().ok_or_else(|| missing("exp"))?;
         let from = issued.max(not_before).unwrap_or(Timestamp::MIN);
         if (issued.is_some() || not_before.is_some()) && from >= expires {
             return Err(VerifyError::Lifetime { from, expires });
@@ -451,7 +458,7 @@ impl Verifier {
             });
         }
         if let Some(limit) = self.max_lifetime {
-            let issued = issued.ok_or(missing("iat"))?;
+            let issued = issued.ok_or_else(|| missing("iat"))?;
             let lifetime = expires.checked_since(issued).unwrap_or_default();
             if lifetime > limit {
                 return Err(VerifyError::LifetimeTooLong { lifetime, limit });

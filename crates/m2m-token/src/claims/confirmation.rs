@@ -19,7 +19,7 @@ pub(crate) enum Confirmation {
 
 impl Confirmation {
     /// Reads `cnf`, which must be an object with one member that we know how to check.
-    pub(super) fn parse(payload: &[u8], member: &Member) -> Result<Self, VerifyError> {
+    pub(super) fn parse(payload: &str, member: &Member) -> Result<Self, VerifyError> {
         let refused = VerifyError::ClaimValue {
             name: ClaimName::new("cnf"),
             problem: "does not have exactly one of `x5t#S256` and `jkt`, a SHA-256 in base64url",
@@ -30,9 +30,10 @@ impl Confirmation {
                 expected: "an object",
             });
         }
-        let object = member.value().of(payload);
+        let object = member.json(payload);
         let mut members = Members::new();
         members.scan(object).map_err(|_| refused)?;
+        let object = object.as_bytes();
         let [method] = members.as_slice() else {
             return Err(refused);
         };

@@ -5,7 +5,7 @@ use m2m_types::Timestamp;
 
 use super::{Confirmation, is_string};
 use crate::error::{ClaimName, Part, VerifyError};
-use crate::json::{Kind, Member, Members, Span, unescape_into};
+use crate::json::{self, Kind, Member, Members, Span, are_digits, tag_of, unescape_into};
 
 /// The longest name (`iss`, `sub`, `jti`, …) that is taken, in bytes: as long as a SPIFFE ID may be.
 pub(crate) const MAX_NAME_BYTES: u16 = 2048;
@@ -30,9 +30,6 @@ const TEXTS: usize = 6;
 pub(crate) struct Facts {
     texts: [Span; TEXTS],
     present: u8,
-    pub(crate) payload_len: u16,
-    /// How much is used of the buffer that begins with the payload: escapes undone stand behind it.
-    pub(crate) used_len: u16,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,
@@ -46,8 +43,6 @@ impl Facts {
     pub(crate) const EMPTY: Self = Self {
         texts: [Span { start: 0, end: 0 }; TEXTS],
         present: 0,
-        payload_len: 0,
-        used_len: 0,
         expires: None,
         not_before: None,
         issued: None,
@@ -73,19 +68,20 @@ impl Facts {
 }
 
 /// Scans the payload that stands in the first `len` bytes of `buffer`, whose rest is room for texts
-/// with their escapes undone.
-pub(crate) fn parse(
-    buffer: &mut [u8],
+/// with their escapes undone. Gives the payload and those texts.
+pub(crate) fn parse<'b>(
+    buffer: &'b mut [u8],
     len: usize,
     members: &mut Members,
     facts: &mut Facts,
-) -> Result<(), VerifyError> {
+) -> Result<(&'b str, &'b str), VerifyError> {
     let (payload, room) = buffer.split_at_mut(len);
-    let payload = &*payload;
-    members.scan(payload).map_err(|problem| VerifyError::Json {
+    let refused = |problem| VerifyError::Json {
         part: Part::Claims,
         problem,
-    })?;
+    };
+    let payload = json::text(payload).map_err(refused)?;
+    members.scan(payload).map_err(refused)?;
     *facts = Facts::EMPTY;
     let mut parser = Parser {
         payload,
@@ -94,70 +90,58 @@ pub(crate) fn parse(
         facts,
     };
     for (at, member) in members.as_slice().iter().enumerate() {
-        match member.plain_name(payload) {
-            Some(name) => parser.claim(name, at, member)?,
-            None => {
-                // A name that is written with escapes is still that name. No registered one is long.
-                let mut name = [0; 16];
-                let mut bytes = member.name(payload);
-                let filled = name.iter_mut().map_while(|slot| {
-                    *slot = bytes.next()?;
-                    Some(())
-                });
-                let length = filled.count();
-                if bytes.next().is_none() {
-                    parser.claim(name.get(..length).unwrap_or_default(), at, member)?;
-                }
-            }
-        }
+        parser.claim(at, member)?;
     }
-    // `MAX_TOKEN_BYTES` keeps both well below 65,536.
-    let used = len + parser.used;
-    facts.payload_len = len as u16;
-    facts.used_len = used as u16;
-    Ok(())
+    let Parser { room, used, .. } = parser;
+    let unescaped = room.get(..used).unwrap_or_default();
+    Ok((payload, json::text(unescaped).map_err(refused)?))
 }
 
-struct Parser<'p> {
-    payload: &'p [u8],
-    room: &'p mut [u8],
+struct Parser<'b, 'p> {
+    payload: &'b str,
+    room: &'b mut [u8],
     used: usize,
     facts: &'p mut Facts,
 }
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
+    /// Takes a member for what its name says, however it is spelled: the tags of short names are the
+    /// whole of them, the two longer ones are compared.
     #[inline]
-    fn claim(&mut self, name: &[u8], at: usize, member: &Member) -> Result<(), VerifyError> {
-        match name {
-            b"iss" => self.string("iss", Text::Issuer, member),
-            b"sub" => self.string("sub", Text::Subject, member),
-            b"jti" => self.string("jti", Text::TokenId, member),
-            b"sid" => self.string("sid", Text::SessionId, member),
-            b"client_id" => self.string("client_id", Text::ClientId, member),
-            b"scope" => self.string("scope", Text::Scope, member),
-            b"exp" => {
-                self.facts.expires = Some(date("exp", self.payload, member)?);
-                Ok(())
+    fn claim(&mut self, at: usize, member: &Member) -> Result<(), VerifyError> {
+        const ISS: u32 = tag_of(b"iss");
+        const SUB: u32 = tag_of(b"sub");
+        const AUD: u32 = tag_of(b"aud");
+        const EXP: u32 = tag_of(b"exp");
+        const NBF: u32 = tag_of(b"nbf");
+        const IAT: u32 = tag_of(b"iat");
+        const JTI: u32 = tag_of(b"jti");
+        const SID: u32 = tag_of(b"sid");
+        const CNF: u32 = tag_of(b"cnf");
+        const CLIENT_ID: u32 = tag_of(b"client_id");
+        const SCOPE: u32 = tag_of(b"scope");
+        match member.tag() {
+            ISS => self.string("iss", Text::Issuer, member)?,
+            SUB => self.string("sub", Text::Subject, member)?,
+            JTI => self.string("jti", Text::TokenId, member)?,
+            SID => self.string("sid", Text::SessionId, member)?,
+            CLIENT_ID if member.is_named(self.payload.as_bytes(), b"client_id") => {
+                self.string("client_id", Text::ClientId, member)?;
             }
-            b"nbf" => {
-                self.facts.not_before = Some(date("nbf", self.payload, member)?);
-                Ok(())
+            SCOPE if member.is_named(self.payload.as_bytes(), b"scope") => {
+                self.string("scope", Text::Scope, member)?;
             }
-            b"iat" => {
-                self.facts.issued = Some(date("iat", self.payload, member)?);
-                Ok(())
-            }
-            b"aud" => {
+            EXP => self.facts.expires = Some(date("exp", self.payload, member)?),
+            NBF => self.facts.not_before = Some(date("nbf", self.payload, member)?),
+            IAT => self.facts.issued = Some(date("iat", self.payload, member)?),
+            AUD => {
                 self.facts.audiences = audience(self.payload, member)?;
                 self.facts.audience = Some(at);
-                Ok(())
             }
-            b"cnf" => {
-                self.facts.confirmation = Some(Confirmation::parse(self.payload, member)?);
-                Ok(())
-            }
-            _ => Ok(()),
+            CNF => self.facts.confirmation = Some(Confirmation::parse(self.payload, member)?),
+            _ => {}
         }
+        Ok(())
     }
 
     #[inline]
@@ -193,7 +177,7 @@ impl Parser<'_> {
             problem,
         };
         let room = self.room.get_mut(self.used..).unwrap_or_default();
-        let length = unescape_into(written.of(self.payload), room)
+        let length = unescape_into(written.of(self.payload.as_bytes()), room)
             .ok_or(refused("does not fit once its escapes are undone"))?;
         let text = room.get(..length).unwrap_or_default();
         // Names end up in logs, in headers and in other people's parsers.
@@ -209,6 +193,7 @@ impl Parser<'_> {
     }
 }
 
+#[cold]
 fn wrong_type(name: &'static str, expected: &'static str) -> VerifyError {
     VerifyError::ClaimType {
         name: ClaimName::new(name),
@@ -218,42 +203,60 @@ fn wrong_type(name: &'static str, expected: &'static str) -> VerifyError {
 
 /// A `NumericDate` (RFC 7519 §2): here, whole seconds from 1970 to 9999, written in digits alone.
 /// Fractions and exponents are allowed there but written by nobody careful, and refused.
-fn date(name: &'static str, payload: &[u8], member: &Member) -> Result<Timestamp, VerifyError> {
+fn date(name: &'static str, payload: &str, member: &Member) -> Result<Timestamp, VerifyError> {
     const EXPECTED: &str = "a whole number of seconds from 1970 to 9999";
     if member.kind() != Kind::Number {
         return Err(wrong_type(name, EXPECTED));
     }
-    let digits = member.value().of(payload);
-    // No time before the year 10,000 has more digits, so this cannot overflow.
-    if digits.len() > 12 {
-        return Err(wrong_type(name, EXPECTED));
-    }
-    let mut seconds = 0_u64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(wrong_type(name, EXPECTED));
-        }
-        seconds = seconds * 10 + u64::from(digit);
-    }
+    let digits = member.value().of(payload.as_bytes());
+    let seconds = decimal(digits).ok_or_else(|| wrong_type(name, EXPECTED))?;
     Timestamp::from_unix_seconds(seconds).map_err(|_| wrong_type(name, EXPECTED))
 }
 
-/// How many values `aud` has: it is a string, or an array of strings (RFC 7519 §4.1.3).
-fn audience(payload: &[u8], member: &Member) -> Result<usize, VerifyError> {
-    const EXPECTED: &str = "a string or a short array of strings, none of them empty";
-    let wrong = wrong_type("aud", EXPECTED);
-    if is_string(member) {
-        return match member.value() {
-            span if span.start == span.end => Err(wrong),
-            _ => Ok(1),
-        };
+/// The number that one to twelve digits mean; no time before the year 10,000 has more.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let (high, low) = digits.split_at(digits.len().saturating_sub(8));
+    match low.first_chunk() {
+        Some(low) if high.len() <= 4 => {
+            Some(decimal_slowly(high)? * 100_000_000 + decimal_8(*low)?)
+        }
+        Some(_) => None,
+        None => decimal_slowly(low),
     }
+}
+
+/// Eight digits at once: their values, then pairs of them, then fours, then all eight.
+fn decimal_8(digits: [u8; 8]) -> Option<u64> {
+    if !are_digits(digits) {
+        return None;
+    }
+    let values = u64::from_le_bytes(digits) ^ 0x3030_3030_3030_3030;
+    let pairs = values.wrapping_mul(10).wrapping_add(values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    Some((fours & 0xffff) * 10_000 + (fours >> 32))
+}
+
+fn decimal_slowly(digits: &[u8]) -> Option<u64> {
+    digits
+        .iter()
+        .try_fold(0, |number, byte| match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => Some(number * 10 + u64::from(digit)),
+            _ => None,
+        })
+}
+
+/// How many values `aud` has: it is a string, or an array of strings (RFC 7519 §4.1.3).
+fn audience(payload: &str, member: &Member) -> Result<usize, VerifyError> {
+    const EXPECTED: &str = "a string or a short array of strings, none of them empty";
+    if is_string(member) && member.value().start < member.value().end {
+        return Ok(1);
+    }
+    let wrong = wrong_type("aud", EXPECTED);
     if member.kind() != Kind::Array {
         return Err(wrong);
     }
     // The array was scanned before: what stands in it is sound JSON.
-    let mut rest = trim(member.value().of(payload));
+    let mut rest = trim(member.value().of(payload.as_bytes()));
     rest = rest.get(1..).unwrap_or_default();
     let mut count = 0;
     loop {
@@ -285,4 +288,32 @@ fn audience(payload: &[u8], member: &Member) -> Result<usize, VerifyError> {
 
 fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii_start()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_mean_what_the_standard_library_says() {
+        let mut number = 1_u64;
+        for i in 0..200_000_u64 {
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(i);
+            let text = (number >> (24 + i % 40)).to_string();
+            let expected = (text.len() <= 12).then(|| text.parse().unwrap());
+            assert_eq!(decimal(text.as_bytes()), expected, "{text}");
+        }
+        for at in 0..10 {
+            for byte in 0..=255_u8 {
+                let mut text = *b"1700000000";
+                text[at] = byte;
+                let expected = byte
+                    .is_ascii_digit()
+                    .then(|| std::str::from_utf8(&text).unwrap().parse().unwrap());
+                assert_eq!(decimal(&text), expected, "{text:?}");
+            }
+        }
+    }
 }

@@ -1,14 +1,14 @@
 //! Why a text is not a JSON object that we take.
 
-use super::{MAX_DEPTH, MAX_MEMBERS};
+use super::{MAX_DEPTH, MAX_MEMBERS, MAX_TEXT};
 
 /// Why a header, a set of claims or a key is not JSON as RFC 8259 and RFC 7515 §4 want it. Positions
 /// are byte offsets into the decoded text.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// More than 65,535 bytes.
-    #[error("longer than 65535 bytes")]
+    /// More than 32,704 bytes.
+    #[error("longer than {MAX_TEXT} bytes")]
     TooLong,
     /// Not UTF-8 (RFC 8259 §8.1).
     #[error("not UTF-8 from byte {at} on")]

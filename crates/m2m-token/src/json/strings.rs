@@ -1,48 +1,108 @@
-//! JSON strings: finding their end, checking and undoing their escapes (RFC 8259 §7).
+//! JSON strings: finding their ends, checking and undoing their escapes (RFC 8259 §7).
 
 use super::JsonError;
 
-const WORD: usize = size_of::<u64>();
-const ONES: u64 = u64::from_ne_bytes([0x01; WORD]);
-const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; WORD]);
+/// How many bytes are looked at together.
+const BLOCK: usize = 64;
 
-/// Finds the end of the string whose first byte after the quote is at `start`: where its closing
-/// quote stands, and whether there are escapes in it. The text is known to be UTF-8.
-#[inline]
-pub(super) fn scan_string(text: &[u8], start: usize) -> Result<(usize, bool), JsonError> {
-    let mut at = start;
-    // Eight bytes at a time until one of them ends the string or is special.
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<WORD>()) {
-        let special = special_bytes(u64::from_le_bytes(*word));
-        if special != 0 {
-            at += (special.trailing_zeros() / 8) as usize;
-            return match text.get(at) {
-                Some(b'"') => Ok((at, false)),
-                _ => scan_slowly(text, at),
-            };
+/// How many blocks there is room for; a power of two, so that no index can leave it.
+const BLOCKS: usize = 512;
+/// The longest text there is room for; the last block is a sentinel.
+pub(super) const MAX_TEXT: usize = (BLOCKS - 1) * BLOCK;
+
+/// Where strings can end: a bit for each byte of a text that is a quote, a backslash or a control
+/// character.
+pub(super) struct StringEnds {
+    special: [u64; BLOCKS],
+}
+
+impl StringEnds {
+    pub(super) const fn new() -> Self {
+        Self {
+            special: [0; BLOCKS],
         }
-        at += WORD;
     }
-    scan_slowly(text, at)
+
+    /// Looks at all of `text`, which is not longer than [`MAX_TEXT`].
+    pub(super) fn look_at(&mut self, text: &[u8]) {
+        let blocks = text.chunks_exact(BLOCK);
+        let rest = blocks.remainder();
+        // What stands behind the text does not look special, and what comes then always does.
+        let mut padded = [b' '; BLOCK];
+        if let Some(start) = padded.get_mut(..rest.len()) {
+            start.copy_from_slice(rest);
+        }
+        let last = special_bytes(&padded);
+        let mut words = self.special.iter_mut();
+        // In this order: at its end the first one is asked first.
+        for (block, word) in blocks.zip(words.by_ref()) {
+            *word = block.first_chunk().map_or(u64::MAX, special_bytes);
+        }
+        for word in [last, u64::MAX] {
+            if let Some(slot) = words.next() {
+                *slot = word;
+            }
+        }
+    }
+
+    /// Where the closing quote stands of the string whose first byte after the opening one is at
+    /// `start`, and whether there are escapes in it.
+    #[inline(always)]
+    pub(super) fn end_of(&self, text: &[u8], start: usize) -> Result<(usize, bool), JsonError> {
+        let at = self.next_special(start);
+        match text.get(at) {
+            Some(b'"') => Ok((at, false)),
+            _ => scan_slowly(text, at),
+        }
+    }
+
+    /// The next special byte from `start` on, or a position behind the text.
+    #[inline(always)]
+    pub(super) fn next_special(&self, start: usize) -> usize {
+        let mut block = start / BLOCK;
+        let mut special = self.word(block) & (u64::MAX << (start % BLOCK));
+        while special == 0 {
+            block += 1;
+            special = self.word(block);
+        }
+        block * BLOCK + special.trailing_zeros() as usize
+    }
+
+    #[inline(always)]
+    fn word(&self, block: usize) -> u64 {
+        self.special
+            .get(block % BLOCKS)
+            .copied()
+            .unwrap_or(u64::MAX)
+    }
 }
 
-/// The high bit of each byte that is a quote, a backslash or a control character. Bytes above the
-/// first one found may be marked wrongly, which the caller never looks at.
+/// A bit for each byte that is a quote, a backslash or a control character.
 #[inline]
-const fn special_bytes(word: u64) -> u64 {
-    let quote = zero_bytes(word ^ (ONES * b'"' as u64));
-    let backslash = zero_bytes(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH_BITS
+fn special_bytes(bytes: &[u8; BLOCK]) -> u64 {
+    let mut marks = [0; BLOCK];
+    mark_special_bytes(bytes, &mut marks);
+    let mut special = 0;
+    for word in marks.rchunks_exact(8) {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        // Gathers the top bits of eight bytes in the top byte.
+        special = special << 8 | word.wrapping_mul(0x0002_0408_1020_4081) >> 56;
+    }
+    special
 }
 
-/// Marks bytes that are zero (and perhaps some above the first one).
-#[inline]
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word
+/// Sets the top bit of each mark whose byte is special. On its own, so that it becomes a few vector
+/// instructions; together with what reads the marks, the compiler takes them apart byte by byte.
+#[inline(never)]
+fn mark_special_bytes(bytes: &[u8; BLOCK], marks: &mut [u8; BLOCK]) {
+    for (mark, byte) in marks.iter_mut().zip(bytes) {
+        *mark = u8::from(*byte == b'"' || *byte == b'\\' || *byte < 0x20) << 7;
+    }
 }
 
 /// One byte at a time from `at` on.
+#[cold]
+#[inline(never)]
 fn scan_slowly(text: &[u8], mut at: usize) -> Result<(usize, bool), JsonError> {
     let mut escaped = false;
     loop {

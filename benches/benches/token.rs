@@ -1,0 +1,2 @@
+//! Tokens.
+fn main() {}
