@@ -9,12 +9,13 @@
 //!
 //! The questions come in a row, so the processor works on several at once as far as their
 //! instructions fit into it: that flatters whoever needs the fewest. All contenders are asked in turn,
-//! in rounds, so that a busy machine slows all.
+//! in rounds, so that a busy machine slows all; the calmest round counts.
 #![allow(clippy::print_stdout)] // this is a program
 
 use std::hash::Hasher;
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -74,7 +75,7 @@ fn main() -> Result<ExitCode, Failure> {
                 column.push(value);
             }
         }
-        rows.push((name, columns.map(median)));
+        rows.push((name, columns.map(calmest)));
     }
 
     let stats = revocations.stats();
@@ -84,7 +85,7 @@ fn main() -> Result<ExitCode, Failure> {
     );
     println!("built {CHUNK} at a time in {built:?}");
     println!("loaded from its bytes, checked, in {loaded:?}");
-    println!("ns a look-up, median of {ROUNDS} rounds");
+    println!("ns a look-up, the calmest of {ROUNDS} rounds");
     println!("        set  set, same question   check  check_token   check : set, : same question");
     for (name, [set, same, check, token]) in &rows {
         let (to_set, to_same) = (check / set, check / same);
@@ -113,11 +114,16 @@ fn build(revocations: &Revocations, entries: u64, expires: Timestamp) -> Result<
 
 fn load(revocations: &Revocations) -> Result<Duration, Failure> {
     let bytes = revocations.snapshot()?.as_bytes().to_vec();
-    let begin = Instant::now();
-    let snapshot = RevocationSnapshot::from_bytes(bytes)?;
-    let elapsed = begin.elapsed();
-    black_box(Revocations::from_snapshot(snapshot));
-    Ok(elapsed)
+    let bytes: Arc<[u8]> = bytes.into();
+    let mut calmest = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let bytes = Arc::clone(&bytes);
+        let begin = Instant::now();
+        let snapshot = RevocationSnapshot::from_bytes(bytes)?;
+        calmest = calmest.min(begin.elapsed());
+        black_box(Revocations::from_snapshot(snapshot));
+    }
+    Ok(calmest)
 }
 
 type Peer = HashSet<u128, RandomState>;
@@ -138,7 +144,7 @@ fn empty(now: Timestamp) -> Result<f64, Failure> {
                 .is_err()
         })
     });
-    Ok(median(rounds.collect::<Result<_, _>>()?))
+    Ok(calmest(rounds.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn facts(jti: &str, now: Timestamp) -> TokenFacts<'_> {
@@ -224,7 +230,7 @@ fn scatter(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// The least of several measurements: what it takes when nobody else uses the machine.
+fn calmest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(f64::INFINITY, f64::min)
 }

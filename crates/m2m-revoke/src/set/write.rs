@@ -26,9 +26,9 @@ pub(super) struct Writer {
 
 /// A tail is merged when it has this many entries and a 64th of those of the table.
 ///
-/// So a set that grows entry by entry moves each entry 64 times, in order from front to back,
-/// which comes to well under a microsecond; and the tail, a quarter full at its emptiest, adds at
-/// most 1.5 bytes an entry to the table's 30.
+/// So a set that grows entry by entry moves each entry 64 times, in order from front to back, which
+/// comes to a few microseconds; and the tail, a quarter full at its emptiest, adds at most 1.5 bytes
+/// an entry. [`Revocations::snapshot`] merges it whatever its size.
 const MERGE_AT_LEAST: usize = 4096;
 const MERGE_SHARE: u64 = 64;
 
