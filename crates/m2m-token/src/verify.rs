@@ -66,6 +66,7 @@ pub struct Verifier {
     subject_required: bool,
     algorithms: AlgorithmSet,
     leeway: Duration,
+    expiry_required: bool,
     max_lifetime: Option<Duration>,
     required: Vec<Box<str>>,
     trust_domain: Option<TrustDomain>,
@@ -429,7 +430,10 @@ impl Verifier {
     ) -> Result<(Timestamp, Timestamp), VerifyError> {
         let leeway = self.leeway;
         let (issued, not_before) = (claims.issued_at(), claims.not_before());
-        let expires = claims.expires_at().ok_or_else(|| missing("exp"))?;
+        let expires = match claims.expires_at() {
+            None if !self.expiry_required => Timestamp::MAX,
+            expires => expires.ok_or(missing("exp"))?,
+        };
         let from = issued.max(not_before).unwrap_or(Timestamp::MIN);
         if (issued.is_some() || not_before.is_some()) && from >= expires {
             return Err(VerifyError::Lifetime { from, expires });

@@ -33,6 +33,34 @@ fn jwt_050_a_token_without_end_is_refused() {
 }
 
 #[test]
+fn jwt_050_an_end_that_may_be_missing_may_not_be_malformed_or_past() {
+    let lenient = |keys| policy(keys).danger_accepting_no_expiry();
+    let bench = Bench::with_policy(Algorithm::Es256, lenient);
+    let endless = without(&claims(), "exp");
+    assert_eq!(bench.claims_code(endless.to_string()), "ok");
+    assert_eq!(
+        bench
+            .verifiers
+            .code_at(&bench.claims(endless.to_string()), at(1_000_000_000)),
+        "ok"
+    );
+    for value in ["null", "\"\"", "-1", "1e400", "[]", "1.5"] {
+        assert_eq!(
+            bench.claims_code(with_raw(&endless, "exp", value)),
+            "claim_type",
+            "{value}"
+        );
+    }
+    assert_eq!(bench.verifiers.code_at(&bench.good(), at(300)), "expired");
+    // What begins still has to have begun, and a limit on the lifetime is one.
+    let later = with(&endless, "nbf", json!(START + 1));
+    assert_eq!(bench.claims_code(later.to_string()), "not_yet_valid");
+    let limited = |keys| lenient(keys).with_max_lifetime(Duration::from_secs(300));
+    let bench = Bench::with_policy(Algorithm::Es256, limited);
+    assert_eq!(bench.claims_code(endless.to_string()), "lifetime_too_long");
+}
+
+#[test]
 fn jwt_051_the_end_is_exclusive_to_the_second_and_leeway_moves_it() {
     for (bench, leeway) in benches() {
         let code = |token: &str, offset: i64| bench.verifiers.code_at(token, at(offset));

@@ -16,6 +16,19 @@ use crate::policy::{Audience, Issuers, TokenType};
 
 /// Collects what a [`Verifier`] is to check. Defaults: no leeway, `exp` required, every algorithm
 /// that the issuers' keys are for, bound tokens only with proof, no cache, no revocation.
+///
+/// There is none without issuers, audience and type, and so no `Default`:
+///
+/// ```compile_fail,E0061
+/// # // jwt_017: what must be said cannot be left out
+/// let builder = m2m_token::Verifier::builder(); // this function takes 3 arguments
+/// ```
+///
+/// ```compile_fail,E0277
+/// # // jwt_017: and there is nothing to fall back to
+/// fn fallback<T: Default>() {}
+/// fallback::<m2m_token::Verifier>(); // `Verifier: Default` is not satisfied
+/// ```
 #[derive(Debug)]
 pub struct VerifierBuilder {
     issuers: Issuers,
@@ -23,6 +36,7 @@ pub struct VerifierBuilder {
     token_type: TokenType,
     algorithms: AlgorithmSet,
     leeway: Duration,
+    expiry_required: bool,
     max_lifetime: Option<Duration>,
     required: Vec<Box<str>>,
     trust_domain: Option<TrustDomain>,
@@ -74,6 +88,7 @@ impl VerifierBuilder {
             token_type,
             algorithms: AlgorithmSet::ALL,
             leeway: Duration::ZERO,
+            expiry_required: true,
             max_lifetime: None,
             required: Vec::new(),
             trust_domain: None,
@@ -95,6 +110,16 @@ impl VerifierBuilder {
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
+        self
+    }
+
+    /// Takes tokens without `exp` as well: they hold until their key is taken away, or they are
+    /// revoked. An `exp` that is there is checked, and one that is malformed refused.
+    ///
+    /// For old tokens of others, which nobody can give an end any more.
+    #[must_use]
+    pub fn danger_accepting_no_expiry(mut self) -> Self {
+        self.expiry_required = false;
         self
     }
 
@@ -205,6 +230,7 @@ impl VerifierBuilder {
             token_type: self.token_type,
             algorithms: self.algorithms,
             leeway: self.leeway,
+            expiry_required: self.expiry_required,
             max_lifetime: self.max_lifetime,
             required: self.required,
             trust_domain: self.trust_domain,
