@@ -5,7 +5,7 @@ use std::fmt;
 use ring::hkdf;
 
 use crate::SecretBytes;
-use crate::memory::{Wiped, scrub_stack};
+use crate::memory::{Wiped, with_scrubbed_stack};
 
 /// The hash under HKDF.
 #[non_exhaustive]
@@ -72,11 +72,10 @@ impl Hkdf {
             limit: 255 * self.hash.output_bytes(),
         };
         let mut bytes = zeroize::Zeroizing::new(vec![0; length]);
-        let filled = self
-            .key
-            .expand(info, Length(length))
-            .and_then(|material| material.fill(&mut bytes));
-        scrub_stack();
+        let filled = with_scrubbed_stack(|| {
+            let material = self.key.expand(info, Length(length))?;
+            material.fill(&mut bytes)
+        });
         filled.map_err(|_| error)?;
         Ok(SecretBytes::from(bytes.as_slice()))
     }

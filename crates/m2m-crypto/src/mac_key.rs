@@ -6,6 +6,7 @@ use std::fmt;
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
 use crate::mac_secret::refuse_public;
+use crate::memory::with_scrubbed_stack;
 use crate::private_key::secret_member;
 use crate::verifying_key::{check_algorithm, check_kind};
 use crate::{
@@ -143,7 +144,7 @@ impl MacKey {
                 kind: KeyKind::Other,
             });
         }
-        Self::new(algorithm, secret_member(members, "k")?)
+        with_scrubbed_stack(|| Self::new(algorithm, secret_member(members, "k")?))
     }
 
     /// Checks that `tag` is the whole tag of `message`; the comparison takes constant time.

@@ -5,6 +5,7 @@ use std::fmt;
 #[cfg(feature = "aws-lc-rs")]
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
+use crate::memory::with_scrubbed_stack;
 use crate::pem::{self, PrivatePem};
 use crate::private_key::{Parsed, PrivateKey};
 use crate::public_key::PublicKey;
@@ -26,8 +27,8 @@ use crate::{Algorithm, Backend, KeyError, SecretBytes, SecureRandom, SignError, 
 /// ```
 ///
 /// What is not wiped: *ring* keeps the numbers of an RSA key in heap blocks of its own and frees
-/// them as they are. RSA keys that must leave nothing behind are signed with by `aws-lc-rs`, which
-/// cleanses what it frees; see [`Self::with_backend`].
+/// them as they are. An RSA key that must leave nothing behind is loaded by
+/// [`Self::from_pem_with_backend`] and its like with `Backend::AwsLcRs`, which cleanses what it frees.
 pub struct SigningKey {
     prepared: Prepared,
     private: PrivateKey,
@@ -65,6 +66,10 @@ impl SigningKey {
     /// `aws-lc-rs` feature; [`KeyError::AlgorithmMismatch`] for HMAC, which
     /// [`MacKey`](crate::MacKey) makes.
     pub fn generate(algorithm: Algorithm, random: &dyn SecureRandom) -> Result<Self, KeyError> {
+        with_scrubbed_stack(|| Self::make(algorithm, random))
+    }
+
+    fn make(algorithm: Algorithm, random: &dyn SecureRandom) -> Result<Self, KeyError> {
         let seed = SecretBytes::random(32, random)?;
         let parsed = match algorithm {
             Algorithm::Es256 | Algorithm::Es384 => ring::generate_ecdsa(algorithm)?,
@@ -118,7 +123,21 @@ impl SigningKey {
     /// derive it (*ring* cannot); [`KeyError::AlgorithmMismatch`]; and the others for invalid
     /// numbers.
     pub fn from_pkcs8_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        Self::new(algorithm, Parsed::from_pkcs8(der)?)
+        with_scrubbed_stack(|| Self::new(algorithm, Parsed::from_pkcs8(der)?))
+    }
+
+    /// [`Self::from_pkcs8_der`], prepared by `backend` from the start: no other library ever sees the
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pkcs8_der`] and [`Self::with_backend`].
+    pub fn from_pkcs8_der_with_backend(
+        algorithm: Algorithm,
+        der: &[u8],
+        backend: Backend,
+    ) -> Result<Self, KeyError> {
+        with_scrubbed_stack(|| Self::assemble(algorithm, Parsed::from_pkcs8(der)?, backend))
     }
 
     /// Loads the one private key in `pem` as the key of `algorithm`: `PRIVATE KEY` (PKCS#8),
@@ -131,12 +150,20 @@ impl SigningKey {
     /// [`KeyError::Malformed`] unless there is exactly one such section; else as
     /// [`Self::from_pkcs8_der`].
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
-        let parsed = match pem::decode_private(pem)? {
-            PrivatePem::Pkcs8(der) => Parsed::from_pkcs8(der.expose_secret())?,
-            PrivatePem::Pkcs1(der) => Parsed::from_pkcs1(der.expose_secret())?,
-            PrivatePem::Sec1(der) => Parsed::from_sec1(der.expose_secret(), None)?,
-        };
-        Self::new(algorithm, parsed)
+        with_scrubbed_stack(|| Self::new(algorithm, from_pem(pem)?))
+    }
+
+    /// [`Self::from_pem`], prepared by `backend` from the start: no other library ever sees the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pem`] and [`Self::with_backend`].
+    pub fn from_pem_with_backend(
+        algorithm: Algorithm,
+        pem: &[u8],
+        backend: Backend,
+    ) -> Result<Self, KeyError> {
+        with_scrubbed_stack(|| Self::assemble(algorithm, from_pem(pem)?, backend))
     }
 
     /// Loads a private JWK (RFC 7517, RFC 7518 §6, RFC 8037 §2, RFC 9964 §3), public members
@@ -149,8 +176,10 @@ impl SigningKey {
     /// [`KeyError::PartsMismatch`] if private and public members disagree; the others as for
     /// [`VerifyingKey::from_jwk`].
     pub fn from_jwk(json: &SecretBytes) -> Result<Self, KeyError> {
-        let (parsed, jwk) = Parsed::from_jwk(json)?;
-        Self::new(algorithm_of(&jwk)?, parsed)
+        with_scrubbed_stack(|| {
+            let (parsed, jwk) = Parsed::from_jwk(json)?;
+            Self::new(algorithm_of(&jwk)?, parsed)
+        })
     }
 
     /// [`Self::from_jwk`] for keys that do not say their algorithm.
@@ -159,9 +188,29 @@ impl SigningKey {
     ///
     /// As [`Self::from_jwk`]; also [`KeyError::AlgorithmContradicts`] if the JWK says another one.
     pub fn from_jwk_as(json: &SecretBytes, algorithm: Algorithm) -> Result<Self, KeyError> {
-        let (parsed, jwk) = Parsed::from_jwk(json)?;
-        check_algorithm(&jwk, algorithm)?;
-        Self::new(algorithm, parsed)
+        with_scrubbed_stack(|| {
+            let (parsed, jwk) = Parsed::from_jwk(json)?;
+            check_algorithm(&jwk, algorithm)?;
+            Self::new(algorithm, parsed)
+        })
+    }
+
+    /// [`Self::from_jwk_as`], prepared by `backend` from the start: no other library ever sees the
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_jwk_as`] and [`Self::with_backend`].
+    pub fn from_jwk_with_backend(
+        json: &SecretBytes,
+        algorithm: Algorithm,
+        backend: Backend,
+    ) -> Result<Self, KeyError> {
+        with_scrubbed_stack(|| {
+            let (parsed, jwk) = Parsed::from_jwk(json)?;
+            check_algorithm(&jwk, algorithm)?;
+            Self::assemble(algorithm, parsed, backend)
+        })
     }
 
     /// The same key, prepared by `backend`: a second copy of it in memory.
@@ -214,7 +263,7 @@ impl SigningKey {
     /// The key as PKCS#8 in DER (RFC 5958 version 1): EC keys include their public key, Ed25519 is
     /// the bare seed (RFC 8410 §7), ML-DSA the seed (RFC 9881 §6).
     pub fn to_pkcs8_der(&self) -> SecretBytes {
-        self.private.to_pkcs8(self.verifying_key.public())
+        with_scrubbed_stack(|| self.private.to_pkcs8(self.verifying_key.public()))
     }
 
     /// [`Self::to_pkcs8_der`] as PEM text, `-----BEGIN PRIVATE KEY-----`.
@@ -272,6 +321,14 @@ impl fmt::Debug for SigningKey {
         f.debug_struct("SigningKey")
             .field("verifying_key", &self.verifying_key)
             .finish_non_exhaustive()
+    }
+}
+
+fn from_pem(pem: &[u8]) -> Result<Parsed, KeyError> {
+    match pem::decode_private(pem)? {
+        PrivatePem::Pkcs8(der) => Parsed::from_pkcs8(der.expose_secret()),
+        PrivatePem::Pkcs1(der) => Parsed::from_pkcs1(der.expose_secret()),
+        PrivatePem::Sec1(der) => Parsed::from_sec1(der.expose_secret(), None),
     }
 }
 

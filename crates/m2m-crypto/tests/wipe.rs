@@ -260,11 +260,20 @@ fn an_rsa_key_of_aws_lc_rs_leaves_nothing() {
     // Its numbers lie in memory of its own allocator, which cleanses each block it frees; this
     // program's allocator sees what crosses into Rust.
     let numbers: serde_json::Value = serde_json::from_str(support::RFC7515_A2).unwrap();
-    let key = signing_key(Algorithm::Rs256);
+    let (json, backend) = (
+        support::secret(support::RFC7515_A2),
+        m2m_crypto::Backend::AwsLcRs,
+    );
+    let pem = signing_key(Algorithm::Rs256).to_pkcs8_pem();
     let freed = freed_by(|| {
-        let key = key.with_backend(m2m_crypto::Backend::AwsLcRs).unwrap();
+        let key = SigningKey::from_jwk_with_backend(&json, Algorithm::Rs256, backend).unwrap();
         sign(&key, b"message");
-        drop(key);
+        drop(key.with_backend(backend).unwrap());
+        let (algorithm, der) = (Algorithm::Rs256, key.to_pkcs8_der());
+        let der = der.expose_secret();
+        drop(SigningKey::from_pkcs8_der_with_backend(algorithm, der, backend).unwrap());
+        let pem = pem.expose_secret();
+        drop(SigningKey::from_pem_with_backend(algorithm, pem, backend).unwrap());
     });
     for name in ["d", "p", "q", "dp", "dq", "qi"] {
         let mut number = support::unbase64url(numbers[name].as_str().unwrap());

@@ -9,7 +9,7 @@ use ring::signature::{
 };
 use ring::{hmac, pkcs8};
 
-use crate::memory::{Wiped, scrub_stack};
+use crate::memory::{Wiped, with_scrubbed_stack};
 use crate::private_key::{Parsed, PrivateKey, RsaNumbers};
 use crate::public_key::PublicKey;
 use crate::{Algorithm, Backend, KeyError, KeyKind, RandomError, SignError, SignatureError};
@@ -178,8 +178,13 @@ impl SignKey {
         PublicKey::ed25519(pair.public_key().as_ref())
     }
 
-    /// Writes a signature to `signature`, which is long enough.
+    /// Writes a signature to `signature`, which is long enough. *ring* leaves nonces and the like on
+    /// the stack.
     pub(crate) fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<usize, SignError> {
+        with_scrubbed_stack(|| self.sign_and_litter(message, signature))
+    }
+
+    fn sign_and_litter(&self, message: &[u8], signature: &mut [u8]) -> Result<usize, SignError> {
         let made = match self {
             Self::Rsa { encoding, key } => {
                 let length = key.public().modulus_len();
@@ -227,12 +232,11 @@ fn prepare_rsa(
     };
     let key = Wiped::try_new(|| RsaKeyPair::from_components(&components))
         .map_err(|_| KeyError::Rejected { backend: BACKEND })?;
+    let key = SignKey::Rsa { encoding, key };
     // *ring* checks dP and dQ only by verifying what it signed.
-    let mut probe = vec![0; key.public().modulus_len()];
-    key.sign(encoding, &SystemRandom::new(), &[], &mut probe)
+    key.sign(&[], &mut vec![0; n.len()])
         .map_err(|_| KeyError::PartsMismatch)?;
-    scrub_stack();
-    Ok(SignKey::Rsa { encoding, key })
+    Ok(key)
 }
 
 fn ecdsa(algorithm: Algorithm) -> Result<&'static EcdsaSigningAlgorithm, KeyError> {
