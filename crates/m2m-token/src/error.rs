@@ -225,7 +225,7 @@ pub enum VerifyError {
     #[error("token is not bound to its presenter, and this verifier takes no bearer tokens")]
     BindingRequired,
     /// The token, its subject, its session or its key has been revoked.
-    #[error("revoked: {0}")]
+    #[error("{0}")]
     Revoked(Revoked),
 }
 

@@ -38,6 +38,9 @@ pub use unverified::Unverified;
 pub use verified::Verified;
 pub use verify::{MAX_KEYS_TRIED, PolicyError, Verifier, VerifierBuilder};
 
+#[doc = include_str!("from_jsonwebtoken.md")]
+pub mod from_jsonwebtoken {}
+
 /// The longest token that is read, in bytes. An access token has less than 2,000, one signed with
 /// ML-DSA-87 about 7,000, and HTTP servers commonly refuse header fields beyond 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8192;

@@ -1,0 +1,291 @@
+//! The main job, start to end: one issuer, two services that call each other, everything that makes
+//! a token be refused, a key that rotates while calls go on, and a revocation.
+//!
+//! ```text
+//! cargo run --release --example quickstart
+//! ```
+
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use m2m_crypto::{Algorithm, SecureRandom, SigningKey, SystemRandom};
+use m2m_revoke::{Revocations, Target};
+use m2m_token::{
+    Audience, Issuers, Minter, Scratch, SigningKeyRing, TokenRequest, TokenType, Verifier,
+    VerifyError,
+};
+use m2m_types::{Clock, SystemClock, Timestamp};
+
+const ISSUER: &str = "https://issuer.example";
+const BILLING: &str = "spiffe://example.org/billing";
+const ORDERS: &str = "spiffe://example.org/orders";
+const MINUTES: Duration = Duration::from_secs(300);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Everything in one process: who issues, and the two services that verify.
+struct World {
+    keys: Arc<SigningKeyRing>,
+    minter: Minter,
+    revocations: Arc<Revocations>,
+    orders: Verifier,
+    billing: Verifier,
+    now: Timestamp,
+}
+
+fn main() -> Outcome<()> {
+    let now = SystemClock::new().now()?;
+    let world = World::new(now)?;
+    call_each_other(&world)?;
+    show_refusals(&world)?;
+    rotate_under_load(&world)?;
+    revoke(&world)?;
+    time_it(&world)?;
+    println!("\nAll of it happened in this process: no server, no network, no lock on the way.");
+    Ok(())
+}
+
+impl World {
+    fn new(now: Timestamp) -> Outcome<Self> {
+        let key = SigningKey::generate(Algorithm::Es256, &SystemRandom)?;
+        let keys = Arc::new(SigningKeyRing::new(key, Duration::from_secs(3600))?);
+        let minter = Minter::new(ISSUER, TokenType::access_token(), Arc::clone(&keys))?;
+        let mut seed = [0; 16];
+        SystemRandom.fill(&mut seed)?;
+        let revocations = Arc::new(Revocations::new(seed, now));
+        let verifier = |audience| -> Outcome<Verifier> {
+            Ok(Verifier::builder(
+                Issuers::one(ISSUER, keys.verifying_keys()),
+                Audience::exactly(audience),
+                TokenType::access_token(),
+            )
+            .with_trust_domain("example.org".parse()?)
+            .with_revocations(Arc::clone(&revocations))
+            .with_cache(1 << 20, &SystemRandom)?
+            .build()?)
+        };
+        Ok(Self {
+            orders: verifier(ORDERS)?,
+            billing: verifier(BILLING)?,
+            keys,
+            minter,
+            revocations,
+            now,
+        })
+    }
+
+    fn mint(&self, subject: &str, audience: &str) -> Outcome<String> {
+        let request = TokenRequest::new(subject, audience, MINUTES)
+            .with_client_id(subject)
+            .with_scope("orders:read invoices:write");
+        Ok(self.minter.mint(&request, self.now, &SystemRandom)?)
+    }
+}
+
+fn call_each_other(world: &World) -> Outcome<()> {
+    println!("1. Two services call each other");
+    let mut scratch = Scratch::new();
+    for (caller, callee, verifier) in [
+        (BILLING, ORDERS, &world.orders),
+        (ORDERS, BILLING, &world.billing),
+    ] {
+        let token = world.mint(caller, callee)?;
+        let verified = verifier.verify(&token, world.now, &mut scratch)?;
+        println!(
+            "   {} accepts {} until {} (token of {} bytes, scope orders:read: {})",
+            callee.rsplit('/').next().unwrap_or_default(),
+            verified.service_id()?,
+            verified.claims().expires_at().ok_or("no exp")?,
+            token.len(),
+            verified.has_scope("orders:read"),
+        );
+    }
+    Ok(())
+}
+
+fn show_refusals(world: &World) -> Outcome<()> {
+    println!(
+        "\n2. What is refused, and what the operator reads (the caller reads 401 invalid_token)"
+    );
+    let token = world.mint(BILLING, ORDERS)?;
+    let (rest, _) = token.rsplit_once('.').ok_or("no signature")?;
+    let other = world.mint(BILLING, ORDERS)?;
+    let (_, other_signature) = other.rsplit_once('.').ok_or("no signature")?;
+    let request = TokenRequest::new(BILLING, ORDERS, MINUTES);
+    let with = |request: &TokenRequest<'_>| world.minter.mint(request, world.now, &SystemRandom);
+
+    let other_type = Minter::new(ISSUER, TokenType::jwt(), Arc::clone(&world.keys))?;
+    let other_key = SigningKey::generate(Algorithm::Es256, &SystemRandom)?;
+    let other_keys = Arc::new(SigningKeyRing::new(other_key, Duration::from_secs(3600))?);
+    let stranger = Minter::new(ISSUER, TokenType::access_token(), Arc::clone(&other_keys))?;
+    let elsewhere = Minter::new(
+        "https://elsewhere.example",
+        TokenType::access_token(),
+        other_keys,
+    )?;
+    let mint = |minter: &Minter| minter.mint(&request, world.now, &SystemRandom);
+    let late = world.now.saturating_add(MINUTES);
+
+    let cases = [
+        ("expired", token.clone(), late),
+        (
+            "not valid yet",
+            with(&request.with_not_before(late.saturating_sub(MINUTES / 2)))?,
+            world.now,
+        ),
+        (
+            "meant for another service",
+            world.mint(BILLING, BILLING)?,
+            world.now,
+        ),
+        ("from another issuer", mint(&elsewhere)?, world.now),
+        ("signed with an unknown key", mint(&stranger)?, world.now),
+        ("of another type", mint(&other_type)?, world.now),
+        (
+            "with the signature of another",
+            format!("{rest}.{other_signature}"),
+            world.now,
+        ),
+        (
+            "with `alg` set to none",
+            "eyJhbGciOiJub25lIn0.e30.AA".to_owned(),
+            world.now,
+        ),
+        (
+            "from another trust domain",
+            with(&TokenRequest::new(
+                "spiffe://evil.example/billing",
+                ORDERS,
+                MINUTES,
+            ))?,
+            world.now,
+        ),
+        (
+            "bound to a certificate nobody showed",
+            with(&request.with_certificate_binding([7; 32]))?,
+            world.now,
+        ),
+        ("cut short", rest.to_owned(), world.now),
+        ("not a token", "hello".to_owned(), world.now),
+        ("a megabyte", "x".repeat(1 << 20), world.now),
+    ];
+    let mut scratch = Scratch::new();
+    for (what, token, now) in cases {
+        let Err(error) = world.orders.verify(&token, now, &mut scratch) else {
+            return Err(format!("a token {what} was accepted").into());
+        };
+        println!("   {what:<37} {:<18} {error}", error.code());
+    }
+    Ok(())
+}
+
+fn rotate_under_load(world: &World) -> Outcome<()> {
+    println!("\n3. The signing key rotates while calls go on");
+    let (stop, calls, refused) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let rotations = 5;
+    std::thread::scope(|scope| -> Outcome<()> {
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut scratch = Scratch::new();
+                    let mut held = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        // A new token, and one that was made some calls ago.
+                        held.extend(world.mint(BILLING, ORDERS));
+                        let old = held.get(held.len().saturating_sub(50));
+                        for token in held.last().into_iter().chain(old) {
+                            calls.fetch_add(1, Ordering::Relaxed);
+                            if world.orders.verify(token, world.now, &mut scratch).is_err() {
+                                refused.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let rotated = (0..rotations).try_for_each(|_| -> Outcome<()> {
+            std::thread::sleep(Duration::from_millis(100));
+            let next = SigningKey::generate(Algorithm::Es256, &SystemRandom)?;
+            let kid = world.keys.publish(next, world.now)?;
+            world.keys.activate(&kid, world.now)?;
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        for caller in callers {
+            caller.join().map_err(|_| "a caller panicked")?;
+        }
+        rotated
+    })?;
+    let (calls, refused) = (calls.into_inner(), refused.into_inner());
+    println!(
+        "   {rotations} rotations, {calls} calls, {refused} refused; the JWK set now has {} keys",
+        world.keys.jwk_set().len()
+    );
+    if refused > 0 || calls == 0 {
+        return Err("a rotation refused calls".into());
+    }
+    Ok(())
+}
+
+fn revoke(world: &World) -> Outcome<()> {
+    println!("\n4. A token is revoked");
+    let token = world.mint(BILLING, ORDERS)?;
+    let mut scratch = Scratch::new();
+    let verified = world.orders.verify(&token, world.now, &mut scratch)?;
+    let jti = verified.token_id().ok_or("no jti")?.to_owned();
+    let expires = verified.expires_at().ok_or("no exp")?;
+    let before = world.orders.verify(&token, world.now, &mut scratch)?;
+    println!(
+        "   before: accepted, from the cache: {}",
+        before.was_cached()
+    );
+    let target = Target::Token {
+        issuer: ISSUER,
+        jti: &jti,
+    };
+    world.revocations.revoke(target, expires)?;
+    match world.orders.verify(&token, world.now, &mut scratch) {
+        Err(error @ VerifyError::Revoked(_)) => println!("   the next call: {error}"),
+        _ => return Err("a revoked token was not refused as such".into()),
+    }
+    Ok(())
+}
+
+fn time_it(world: &World) -> Outcome<()> {
+    println!("\n5. How long it takes (ES256, one thread, least of 20 rounds)");
+    let mut scratch = Scratch::new();
+    let tokens = (0..50)
+        .map(|_| world.mint(BILLING, ORDERS))
+        .collect::<Outcome<Vec<_>>>()?;
+    let cold_verifier = Verifier::builder(
+        Issuers::one(ISSUER, world.keys.verifying_keys()),
+        Audience::exactly(ORDERS),
+        TokenType::access_token(),
+    )
+    .with_revocations(Arc::clone(&world.revocations))
+    .build()?;
+    let mut least = |verifier: &Verifier| -> Outcome<u128> {
+        let mut best = u128::MAX;
+        for _ in 0..20 {
+            let start = Instant::now();
+            for token in &tokens {
+                verifier.verify(token, world.now, &mut scratch)?;
+            }
+            best = best.min(start.elapsed().as_nanos() / tokens.len() as u128);
+        }
+        Ok(best)
+    };
+    let cold = least(&cold_verifier)?;
+    let warm = least(&world.orders)?;
+    println!("   cold, with its signature:   {cold:>7} ns");
+    println!(
+        "   warm, from the cache:       {warm:>7} ns, {} times faster",
+        cold / warm.max(1)
+    );
+    println!("   (dates, binding and revocation are checked each time, cold or warm)");
+    Ok(())
+}
