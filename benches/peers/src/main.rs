@@ -14,6 +14,7 @@ const USAGE: &str = "\
 m2m-peers list [filter]          the ids of the contenders
 m2m-peers time [filter]          time and allocations
 m2m-peers instructions [filter]  the same and instructions, if valgrind is installed
+m2m-peers facts                  memory, two threads, a reader beside a writer
 m2m-peers count <id> <n>         runs one contender n times, for valgrind
 m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             print(&rows);
         }
         ["report"] => return report(&fixture),
+        ["facts"] => println!("{:#?}", ours::facts(&fixture)),
         ["count", id, times] => return count(id, times, fixture),
         _ => {
             eprintln!("{USAGE}");

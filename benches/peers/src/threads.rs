@@ -2,30 +2,31 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How often the comparison is repeated; the best time of each kind counts.
-const WINDOWS: usize = 300;
-const WINDOW: Duration = Duration::from_millis(8);
+use crate::timing::{median, processor_time};
+
+const ROUNDS: usize = 200;
+const SLICE: Duration = Duration::from_millis(8);
 
 /// Work that a thread repeats: it does the operation as often as it is told.
 pub type Worker = Box<dyn FnMut(u64) + Send>;
 
-/// Throughput of two threads divided by that of one; `make` makes a thread's work.
+/// Throughput of two threads at once divided by that of one alone; `make` makes a thread's work.
 ///
-/// One and two take turns, and the best of each counts: whatever else the machine does can only
-/// make them worse.
+/// One and two take turns, and the median of the rounds is the answer. The clock is each thread's
+/// processor time: if the two wait for each other's cache lines, their processors' time passes, but
+/// not while the scheduler lets somebody else run.
 pub fn scaling(make: impl Fn() -> Worker) -> f64 {
     let batch = batch(&mut make());
-    let (mut one, mut two) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..WINDOWS {
-        one = one.min(run(vec![make()], batch).as_secs_f64());
-        two = two.min(run(vec![make(), make()], batch).as_secs_f64());
-    }
-    2.0 * one / two
+    median((0..ROUNDS).map(|_| {
+        let one = run(vec![make()], batch);
+        let two = run(vec![make(), make()], batch);
+        2.0 * one.as_secs_f64() / two.as_secs_f64()
+    }))
 }
 
-/// The time until every worker, each on a thread of its own, has done `batch` operations.
+/// The longest time that any of the workers takes for `batch` operations, each on its own thread.
 fn run(workers: Vec<Worker>, batch: u64) -> Duration {
     let barrier = Barrier::new(workers.len());
     thread::scope(|scope| {
@@ -36,9 +37,7 @@ fn run(workers: Vec<Worker>, batch: u64) -> Duration {
                 scope.spawn(move || {
                     worker(1000);
                     barrier.wait();
-                    let start = Instant::now();
-                    worker(batch);
-                    start.elapsed()
+                    time(&mut worker, batch)
                 })
             })
             .collect();
@@ -53,12 +52,16 @@ fn run(workers: Vec<Worker>, batch: u64) -> Duration {
 fn batch(worker: &mut Worker) -> u64 {
     let mut times = 1000;
     loop {
-        let start = Instant::now();
-        worker(times);
-        let elapsed = start.elapsed();
-        if elapsed * 4 >= WINDOW {
-            return (times as f64 * WINDOW.as_secs_f64() / elapsed.as_secs_f64()) as u64;
+        let elapsed = time(worker, times);
+        if elapsed * 4 >= SLICE {
+            return (times as f64 * SLICE.as_secs_f64() / elapsed.as_secs_f64()) as u64;
         }
         times *= 2;
     }
+}
+
+fn time(worker: &mut Worker, times: u64) -> Duration {
+    let start = processor_time();
+    worker(times);
+    processor_time().saturating_sub(start)
 }

@@ -82,7 +82,8 @@ fn time(contender: &mut Contender, times: u64) -> Duration {
     processor_time().saturating_sub(start)
 }
 
-fn processor_time() -> Duration {
+/// How long this thread has run.
+pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).expect("processor time is positive")
 }
