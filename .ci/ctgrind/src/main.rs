@@ -1,0 +1,179 @@
+//! Marks secrets as uninitialised for valgrind's memcheck and lets the crates work on them: it then
+//! reports each branch that a secret decides and each address that is made of one. A. Langley's
+//! "ctgrind"; BoringSSL and AWS-LC check their code so.
+//!
+//! - `equal`, `sign`: must not be reported.
+//! - `early-exit`, `table`: how not to do it. Must be reported, or the check is worth nothing.
+//! - `verify N`, `naive N`: refuse a tag whose byte N is wrong, many times. For counting instructions:
+//!   `verify` costs the same for every N, `naive` does not.
+
+use std::arch::asm;
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use m2m_crypto::{Algorithm, MacKey, SecretBytes, constant_time_eq};
+
+const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|naive N";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let check = arguments.next().unwrap_or_default();
+    let at = arguments.next().and_then(|number| number.parse().ok());
+    let tainting = matches!(&*check, "equal" | "sign" | "early-exit" | "table");
+    if tainting && !on_valgrind() {
+        eprintln!("this says nothing without valgrind");
+        return ExitCode::from(2);
+    }
+    match (&*check, at) {
+        ("equal", None) => equal(),
+        ("sign", None) => sign(),
+        ("early-exit", None) => early_exit(),
+        ("table", None) => table(),
+        ("verify", Some(at)) => verify(at),
+        ("naive", Some(at)) => naive(at),
+        _ => {
+            eprintln!("usage: {USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Both code paths (below and above one AVX2 register), equal and differing in each place.
+fn equal() {
+    for length in [1, 7, 8, 16, 31, 32, 33, 48, 64, 127, 128, 255, 256, 750] {
+        let secret: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        for at in [0, length / 2, length - 1, length] {
+            let mut candidate = secret.clone();
+            if let Some(byte) = candidate.get_mut(at) {
+                *byte ^= 1;
+            }
+            let mut shared = secret.clone();
+            taint(&shared);
+            let verdict = u8::from(constant_time_eq(black_box(&shared), black_box(&candidate)));
+            untaint(&shared);
+            shared.clear();
+            // The verdict is public: it is what the caller acts on.
+            untaint(std::slice::from_ref(&verdict));
+            assert_eq!(verdict == 1, at == length, "length {length}, byte {at}");
+        }
+    }
+}
+
+/// What is signed does not steer how it is signed.
+fn sign() {
+    for algorithm in [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512] {
+        let key = key(algorithm);
+        let message = [7; 300];
+        taint(&message);
+        let mut tag = [0; 64];
+        let length = key.sign(black_box(&message), &mut tag);
+        untaint(&tag);
+        assert_eq!(length, Ok(key.signature_bytes()));
+    }
+}
+
+fn early_exit() {
+    let (secret, candidate) = ([3; 32], [4; 32]);
+    taint(&secret);
+    let verdict = naive_eq(black_box(&secret), black_box(&candidate));
+    untaint(std::slice::from_ref(&u8::from(verdict)));
+}
+
+fn table() {
+    let table: [u8; 256] = std::array::from_fn(|at| at as u8);
+    let secret = [9];
+    taint(&secret);
+    black_box(table[usize::from(black_box(secret)[0])]);
+}
+
+fn verify(at: usize) {
+    let key = key(Algorithm::Hs256);
+    let mut tag = [0; 32];
+    key.sign(b"message", &mut tag)
+        .expect("32 bytes hold the tag");
+    tag[at] ^= 1;
+    for _ in 0..100 {
+        assert!(key.verify(b"message", black_box(&tag)).is_err());
+    }
+}
+
+fn naive(at: usize) {
+    let secret = [3; 32];
+    let mut candidate = secret;
+    candidate[at] ^= 1;
+    for _ in 0..100 {
+        assert!(!naive_eq(black_box(&secret), black_box(&candidate)));
+    }
+}
+
+#[inline(never)]
+fn naive_eq(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    for at in 0..32 {
+        if black_box(a[at]) != black_box(b[at]) {
+            return false;
+        }
+    }
+    true
+}
+
+fn key(algorithm: Algorithm) -> MacKey {
+    let secret: Vec<u8> = (1..=64).collect();
+    MacKey::new(algorithm, SecretBytes::new(secret)).expect("64 bytes are enough")
+}
+
+/// Tells memcheck that `bytes` must not decide anything.
+fn taint(bytes: &[u8]) {
+    const MAKE_MEM_UNDEFINED: u64 = MEMCHECK + 1;
+    ask_valgrind([
+        MAKE_MEM_UNDEFINED,
+        bytes.as_ptr() as u64,
+        bytes.len() as u64,
+        0,
+        0,
+        0,
+    ]);
+}
+
+/// Takes [`taint`] back.
+fn untaint(bytes: &[u8]) {
+    const MAKE_MEM_DEFINED: u64 = MEMCHECK + 2;
+    ask_valgrind([
+        MAKE_MEM_DEFINED,
+        bytes.as_ptr() as u64,
+        bytes.len() as u64,
+        0,
+        0,
+        0,
+    ]);
+}
+
+fn on_valgrind() -> bool {
+    const RUNNING_ON_VALGRIND: u64 = 0x1001;
+    ask_valgrind([RUNNING_ON_VALGRIND, 0, 0, 0, 0, 0]) != 0
+}
+
+/// `VG_USERREQ_TOOL_BASE('M', 'C')` of `valgrind/memcheck.h`.
+const MEMCHECK: u64 = 0x4d43_0000;
+
+/// A client request (`valgrind/valgrind.h`): four rotations that together do nothing, and a mark.
+/// Without valgrind it does nothing at all and answers 0.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn ask_valgrind(request: [u64; 6]) -> u64 {
+    let mut answer = 0_u64;
+    // SAFETY: rotating rdi by 3 + 13 + 61 + 51 = 128 bits leaves it as it was, as does exchanging rbx
+    // with itself; valgrind reads the six numbers at rax and writes rdx, and is told of nothing that
+    // is not a live slice. Memory is declared as changed, so nothing is kept in registers across.
+    unsafe {
+        asm!(
+            "rol rdi, 3",
+            "rol rdi, 13",
+            "rol rdi, 61",
+            "rol rdi, 51",
+            "xchg rbx, rbx",
+            in("rax") request.as_ptr(),
+            inout("rdx") answer,
+        );
+    }
+    answer
+}
