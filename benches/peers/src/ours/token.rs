@@ -97,8 +97,11 @@ fn mint(algorithm: Algorithm, backend: Backend, library: &str) -> Recipe {
     })
 }
 
+/// Makes garbage of a good token.
+type Spoil = fn(&str) -> String;
+
 /// What is not a token for us, and the name of its kind.
-const GARBAGE: &[(&str, fn(&str) -> String)] = &[
+const GARBAGE: &[(&str, Spoil)] = &[
     ("nothing", |_| String::new()),
     ("one-letter", |_| "x".into()),
     ("no-dots", |token| token.replace('.', "")),
@@ -118,7 +121,7 @@ const GARBAGE: &[(&str, fn(&str) -> String)] = &[
 ];
 
 /// Beside jsonwebtoken, which comes first here: raw ring has no opinion on garbage.
-fn refuse(kind: &str, garbage: fn(&str) -> String) -> [Recipe; 2] {
+fn refuse(kind: &str, garbage: Spoil) -> [Recipe; 2] {
     [
         Recipe::new(
             format!("token/refuse/{kind}/jsonwebtoken-aws-lc"),
