@@ -7,6 +7,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod jws;
+
 use std::sync::Arc;
 
 use base64::Engine;
