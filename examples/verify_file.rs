@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! cargo run --release --example verify_file -- --keys jwks.json --issuer https://idp.example \
-//!     --audience my-service [--type at+jwt|jwt|jwt-or-absent] [--at SECONDS] [TOKEN-FILE]
+//!     --audience my-service [--type at+jwt|jwt|jwt-or-absent|NAME] [--rsa-algorithm PS256]
+//!     [--at SECONDS] [TOKEN-FILE]
 //! ```
 //!
-//! `--issuer -`, `--audience -` and `--type -` leave that unchecked, and say so. `--at` checks as of
+//! `--rsa-algorithm` says what RSA keys are for that do not say it themselves (RS256). `--issuer -`, `--audience -` and `--type -` leave that unchecked, and say so. `--at` checks as of
 //! another time (seconds since 1970), to look at old tokens. Prints the claims that were verified, or
 //! says why the token is refused and exits with 1.
 
@@ -21,11 +22,14 @@ use std::fs;
 use std::io::Read;
 use std::process::ExitCode;
 
-use m2m_token::{Audience, Issuers, JwkSet, Scratch, TokenType, Unverified, Verifier};
+use m2m_crypto::Algorithm;
+use m2m_token::{
+    Audience, Issuers, JwkSet, JwkSetOptions, Scratch, TokenType, Unverified, Verifier,
+};
 use m2m_types::{Clock, SystemClock, Timestamp};
 
 const USAGE: &str = "usage: verify_file --keys JWKS-FILE --issuer ISSUER --audience AUDIENCE \
-    [--type at+jwt|jwt|jwt-or-absent|NAME] [--at SECONDS] [TOKEN-FILE]\n\
+    [--type at+jwt|jwt|jwt-or-absent|NAME] [--rsa-algorithm ALG] [--at SECONDS] [TOKEN-FILE]\n\
     `-` for ISSUER, AUDIENCE or type leaves it unchecked; without TOKEN-FILE the token is read from \
     standard input.";
 
@@ -35,6 +39,7 @@ struct Arguments {
     issuer: String,
     audience: String,
     token_type: String,
+    options: JwkSetOptions,
     at: Option<Timestamp>,
     token: Option<String>,
 }
@@ -57,6 +62,7 @@ impl Arguments {
             issuer: String::new(),
             audience: String::new(),
             token_type: "at+jwt".to_owned(),
+            options: JwkSetOptions::new(),
             at: None,
             token: None,
         };
@@ -68,6 +74,10 @@ impl Arguments {
                 "--issuer" => found.issuer = value()?,
                 "--audience" => found.audience = value()?,
                 "--type" => found.token_type = value()?,
+                "--rsa-algorithm" => {
+                    let algorithm = Algorithm::from_name(&value()?).ok_or("no such algorithm")?;
+                    found.options = found.options.with_rsa_algorithm(algorithm);
+                }
                 "--at" => found.at = Some(Timestamp::from_unix_seconds(value()?.parse()?)?),
                 file if !file.starts_with("--") && found.token.is_none() => {
                     found.token = Some(file.to_owned());
@@ -88,7 +98,8 @@ impl Arguments {
 /// Whether the token was accepted.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let json = fs::read(&arguments.keys).map_err(|error| format!("{}: {error}", arguments.keys))?;
-    let set = JwkSet::parse(&json).map_err(|error| format!("{}: {error}", arguments.keys))?;
+    let set = JwkSet::parse_with(&json, &arguments.options)
+        .map_err(|error| format!("{}: {error}", arguments.keys))?;
     println!(
         "keys:      {} of {} can be used",
         set.len(),

@@ -106,7 +106,7 @@ pub enum VerifyError {
     },
     /// The issuer has no such key (any more, or yet). The only refusal after which it makes sense to
     /// fetch the issuer's keys anew: see [`crate::RemoteKeySet::handle_unknown_key`].
-    #[error("issuer has no key {kid} for {algorithm}")]
+    #[error("the issuer has no key for {algorithm} with `kid` {kid}")]
     KeyUnknown {
         /// The header's `kid`, if it has one.
         kid: Found<Excerpt>,
