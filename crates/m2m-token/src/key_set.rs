@@ -24,6 +24,17 @@ pub const MAX_KEYS: usize = 128;
 /// assert_eq!(keys.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A shared secret is no public key, whatever a token's header says:
+///
+/// ```compile_fail,E0308
+/// # // jwt_015
+/// # use m2m_crypto::MacKey;
+/// # use m2m_token::KeySet;
+/// fn careless(secret: MacKey) {
+///     let _ = KeySet::new().with_key("2026-11", secret); // expected `VerifyingKey`
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     /// Sorted by `kid`; those without one come first.

@@ -38,6 +38,18 @@ use crate::key_set::{Key, KeySet, KeySetError};
 /// assert_eq!(ring.jwk_set().len(), 2, "the old key's tokens still verify");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A public key alone signs nothing:
+///
+/// ```compile_fail,E0308
+/// # // jwt_015
+/// # use std::time::Duration;
+/// # use m2m_crypto::VerifyingKey;
+/// # use m2m_token::SigningKeyRing;
+/// fn careless(public: VerifyingKey) {
+///     let _ = SigningKeyRing::new(public, Duration::from_secs(300)); // expected `SigningKey`
+/// }
+/// ```
 pub struct SigningKeyRing {
     max_lifetime: Duration,
     propagation: Duration,

@@ -5,10 +5,11 @@ mod support;
 use std::sync::Arc;
 
 use base64::Engine;
-use m2m_crypto::{Algorithm, KeyError, MacKey, SigningKey};
+use m2m_crypto::{Algorithm, KeyError, MacKey, SigningKey, SystemRandom};
 use m2m_token::{
-    Audience, Issuers, JwkSet, JwkSetError, KeySet, KeySetError, PolicyError, RemoteKeySet,
-    Response, SkipReason, TokenType, Verifier, VerifyError,
+    Audience, Issuers, JwkSet, JwkSetError, KeySet, KeySetError, MintError, Minter, PolicyError,
+    RemoteKeySet, Response, Scratch, SigningKeyRing, SkipReason, TokenRequest, TokenType,
+    Unverified, Verifier, VerifyError,
 };
 use serde_json::{Value, json};
 use support::*;
@@ -441,6 +442,72 @@ fn jwt_014_a_secret_in_a_published_set_is_no_key_and_policy_can_name_algorithms(
     let header = json!({"alg": "ES256", "kid": "ec", "typ": "at+jwt"});
     let good = sign(header.to_string(), claims().to_string(), &ec);
     assert_eq!(asymmetric.code(&good), "ok");
+}
+
+/// That these types cannot be confused is compiled in the documentation of `KeySet` and
+/// `SigningKeyRing`; here is what the ways that do compile come to.
+#[test]
+fn jwt_015_a_public_key_signs_nothing_and_a_secret_is_no_public_key() {
+    let hour = std::time::Duration::from_secs(3600);
+    let pair = key(Algorithm::Es256);
+    let ring = SigningKeyRing::external(pair.verifying_key().clone(), hour).unwrap();
+    let ring = Arc::new(ring);
+    let minter = Minter::new(ISSUER, TokenType::access_token(), Arc::clone(&ring)).unwrap();
+    let request = TokenRequest::new(BILLING, ORDERS, hour);
+    // The ring has only the public key: whoever has the private one must sign.
+    let minted = minter.mint(&request, at(0), &SystemRandom);
+    assert_eq!(minted, Err(MintError::External));
+    let prepare = || minter.prepare(&request, at(0), &SystemRandom).unwrap();
+    let (prepared, stranger) = (prepare(), key(Algorithm::Es256));
+    let forged = stranger.signature(prepared.signing_input());
+    let refused = MintError::Attach {
+        algorithm: Algorithm::Es256,
+    };
+    assert_eq!(minter.attach(prepared, &forged), Err(refused));
+    // Nor is the signature of another token good for this one.
+    let other = pair.signature(prepare().signing_input());
+    assert_eq!(minter.attach(prepare(), &other), Err(refused));
+    for length in [0, 63, 65] {
+        assert_eq!(minter.attach(prepare(), &vec![1; length]), Err(refused));
+    }
+    let prepared = prepare();
+    assert_eq!(prepared.algorithm(), Algorithm::Es256);
+    assert_eq!(prepared.key_id(), &*ring.states()[0].0);
+    assert!(!format!("{prepared:?}").contains("eyJ"));
+    let signature = pair.signature(prepared.signing_input());
+    let token = minter.attach(prepared, &signature).unwrap();
+    let keys = ring.verifying_keys().load_full();
+    assert_eq!(Verifiers::of((*keys).clone()).code(&token), "ok");
+    // A secret is among the verifying keys of its ring, and never among the public ones.
+    let ring = SigningKeyRing::secret("k1", mac(Algorithm::Hs256), hour).unwrap();
+    assert_eq!(ring.verifying_keys().load().public_keys().count(), 0);
+    assert!(ring.jwk_set().is_empty());
+}
+
+/// That no way leads from `Unverified` to `Verified` is compiled in the documentation of `Verified`.
+#[test]
+fn jwt_016_what_anybody_may_have_written_is_another_type_and_says_so() {
+    let bench = Bench::es256();
+    let forged = sign(
+        header(Algorithm::Es256).to_string(),
+        with(&claims(), "sub", "spiffe://example.org/admin".into()).to_string(),
+        &key(Algorithm::Es256),
+    );
+    let mut scratch = Scratch::new();
+    let unverified = Unverified::danger_decode(&forged, &mut scratch).unwrap();
+    assert_eq!(unverified.key_id(), Some("k1"));
+    assert_eq!(unverified.token_type(), Some("at+jwt"));
+    assert_eq!(unverified.algorithm(), Algorithm::Es256);
+    // The claims are there to be shown, under a name that is easily found.
+    let shown = unverified.danger_claims();
+    assert_eq!(shown.subject(), Some("spiffe://example.org/admin"));
+    assert!(!format!("{unverified:?} {shown:?}").contains("admin"));
+    // Reading it makes it no more genuine, nor does the memory it was read in.
+    for verifier in bench.verifiers.each() {
+        assert!(Unverified::danger_decode(&forged, &mut scratch).is_ok());
+        let refused = verifier.verify(&forged, at(0), &mut scratch).map(|_| ());
+        assert_eq!(refused, Err(VerifyError::Signature));
+    }
 }
 
 #[test]

@@ -314,7 +314,7 @@ fn a_refused_set_is_put_into_words_that_show_none_of_it() {
 }
 
 #[test]
-fn every_backend_reads_a_set_to_the_same_keys() {
+fn api_001_every_library_reads_a_set_to_the_same_keys() {
     let keys: Vec<Value> = algorithms()
         .into_iter()
         .filter(|algorithm| *algorithm != Algorithm::Es512)
