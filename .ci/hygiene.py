@@ -4,7 +4,8 @@
 - binary files (but for small fuzzing seeds) and large ones;
 - characters that are not seen or that reorder what is seen (CVE-2021-42574): write them as escapes;
 - paths of one machine;
-- marks of unfinished work.
+- marks of unfinished work;
+- pages in `docs/` that name a file or the id of a test that is not there.
 """
 
 import re
@@ -22,6 +23,9 @@ MACHINE = re.compile(r"(?<![\w./$}>-])/(?:work|tmp|root|home|farm|Users)/[\w.-]"
 # Written so that they do not find themselves.
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|\b(?:to" r"do|unimple" r"mented)!\s*\(")
 # Control, format, private and unassigned characters, and separators other than space and newline.
+DOCUMENTED = ("docs/SECURITY.md", "docs/STANDARDS.md")
+TEST_ID = re.compile(r"\b(?:JWT|SEC|DOS|API)-\d{3}\b")
+CRATE_PATH = re.compile(r"`((?:crates/)?m2m-[a-z]+/(?:src|tests)/[\w./]+)`")
 INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Zl", "Zp")
 
 
@@ -49,6 +53,21 @@ def problems(name: str, data: bytes):
             yield number, "unfinished"
 
 
+def gone(names):
+    """What the documented pages name and nobody finds."""
+    code = "\n".join(
+        Path(name).read_text() for name in names if name.startswith("crates/") and name.endswith(".rs")
+    )
+    for page in DOCUMENTED:
+        text = Path(page).read_text()
+        for found in sorted(set(TEST_ID.findall(text))):
+            if not re.search(r"\b(?:fn|mod|//)[^\n]*" + found.lower().replace("-", "_"), code):
+                yield f"{page}: no test is named after {found}"
+        for path in sorted(set(CRATE_PATH.findall(text))):
+            if not Path("crates", path.removeprefix("crates/")).is_file():
+                yield f"{page}: no file {path}"
+
+
 def main() -> int:
     listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True).stdout
     names = [name for name in listed.decode().split("\0") if name]
@@ -64,6 +83,9 @@ def main() -> int:
         for line, what in problems(name, path.read_bytes()):
             print(f"{name}:{line}: {what}")
             found += 1
+    for problem in gone(name for name in names if Path(name).is_file()):
+        print(problem)
+        found += 1
     print(f"{len(names)} files, {found} problems")
     return 1 if found else 0
 
