@@ -432,7 +432,7 @@ impl Verifier {
         let (issued, not_before) = (claims.issued_at(), claims.not_before());
         let expires = match claims.expires_at() {
             None if !self.expiry_required => Timestamp::MAX,
-            expires => expires.ok_or(missing("exp"))?,
+            expires => expires.ok_or_else(|| missing("exp"))?,
         };
         let from = issued.max(not_before).unwrap_or(Timestamp::MIN);
         if (issued.is_some() || not_before.is_some()) && from >= expires {
@@ -502,6 +502,7 @@ impl Verifier {
 }
 
 #[cold]
+#[inline(never)]
 fn missing(name: &str) -> VerifyError {
     VerifyError::ClaimMissing {
         name: ClaimName::new(name),

@@ -49,23 +49,22 @@ impl StringEnds {
     /// `start`, and whether there are escapes in it.
     #[inline(always)]
     pub(super) fn end_of(&self, text: &[u8], start: usize) -> Result<(usize, bool), JsonError> {
-        let at = self.next_special(start);
+        let at = self.marks_from(start).next();
         match text.get(at) {
             Some(b'"') => Ok((at, false)),
             _ => scan_slowly(text, at),
         }
     }
 
-    /// The next special byte from `start` on, or a position behind the text.
+    /// The special bytes from `start` on, one by one.
     #[inline(always)]
-    pub(super) fn next_special(&self, start: usize) -> usize {
-        let mut block = start / BLOCK;
-        let mut special = self.word(block) & (u64::MAX << (start % BLOCK));
-        while special == 0 {
-            block += 1;
-            special = self.word(block);
+    pub(super) fn marks_from(&self, start: usize) -> Marks<'_> {
+        let block = start / BLOCK;
+        Marks {
+            strings: self,
+            block,
+            left: self.word(block) & (u64::MAX << (start % BLOCK)),
         }
-        block * BLOCK + special.trailing_zeros() as usize
     }
 
     #[inline(always)]
@@ -74,6 +73,28 @@ impl StringEnds {
             .get(block % BLOCKS)
             .copied()
             .unwrap_or(u64::MAX)
+    }
+}
+
+/// Goes from one special byte to the next.
+pub(super) struct Marks<'a> {
+    strings: &'a StringEnds,
+    block: usize,
+    /// Those of the block that are still to come.
+    left: u64,
+}
+
+impl Marks<'_> {
+    /// Where the next one is, or a position behind the text.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> usize {
+        while self.left == 0 {
+            self.block += 1;
+            self.left = self.strings.word(self.block);
+        }
+        let at = self.block * BLOCK + self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
+        at
     }
 }
 
