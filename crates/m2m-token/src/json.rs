@@ -192,39 +192,31 @@ const fn are_digits(bytes: [u8; 8]) -> bool {
 }
 
 /// A short value that equal names share: the length and the first three bytes. Of names of up to
-/// three bytes it is the whole name.
+/// three bytes it is the whole name. What a shorter one lacks is filled with what stands behind it
+/// in a text, a quote and a colon, so that whoever reads it there need not take them away.
 pub(crate) const fn tag_of(name: &[u8]) -> u32 {
     let first = match name {
-        [] => [0, 0, 0, 0],
-        [a] => [*a, 0, 0, 0],
-        [a, b] => [*a, *b, 0, 0],
+        [] => *b"\":\0\0",
+        [a] => [*a, b'"', b':', 0],
+        [a, b] => [*a, *b, b'"', 0],
         [a, b, c, ..] => [*a, *b, *c, 0],
     };
-    tag_of_first(first, name.len())
-}
-
-/// [`tag_of`] a name of `length` bytes that begins with `bytes`, of which those behind it do not
-/// count.
-#[inline(always)]
-const fn tag_of_first(bytes: [u8; 4], length: usize) -> u32 {
     // A long name must not pass for a short one.
-    let length = if length < 255 { length as u32 } else { 255 };
-    let kept = if length < 3 { 8 * length } else { 24 };
-    u32::from_le_bytes(bytes) & ((1 << kept) - 1) | length << 24
+    let length = if name.len() < 255 { name.len() } else { 255 };
+    u32::from_le_bytes(first) | (length as u32) << 24
 }
 
 /// [`tag_of`] a name whose escapes are being undone.
 #[cold]
 #[inline(never)]
 fn tag_of_slowly(name: Unescaped<'_>) -> u32 {
-    let (mut first, mut length) = ([0; 4], 0);
-    for byte in name {
-        if let (0..3, Some(slot)) = (length, first.get_mut(length)) {
-            *slot = byte;
-        }
+    // `tag_of` looks at three bytes and asks whether there are 255.
+    let (mut start, mut length) = ([0; 255], 0);
+    for (slot, byte) in start.iter_mut().zip(name) {
+        *slot = byte;
         length += 1;
     }
-    tag_of_first(first, length)
+    tag_of(start.get(..length).unwrap_or_default())
 }
 
 #[cfg(test)]

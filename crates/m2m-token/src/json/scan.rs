@@ -3,7 +3,7 @@
 use super::strings::{Marks, StringEnds};
 use super::{
     JsonError, Kind, MAX_DEPTH, MAX_MEMBERS, MAX_NESTED_NAMES, Member, Name, Span, Unescaped,
-    are_digits, tag_of_first, tag_of_slowly,
+    are_digits, tag_of, tag_of_slowly,
 };
 
 /// Goes through a text once. Positions are passed along rather than kept, so that the processor keeps
@@ -13,6 +13,25 @@ pub(super) struct Scanner<'t, 'm> {
     strings: &'m StringEnds,
     nested: &'m mut [Name; MAX_NESTED_NAMES],
     nested_len: usize,
+}
+
+/// The members of the outer object that were found so far.
+struct FoundMembers<'m> {
+    list: &'m mut [Member; MAX_MEMBERS],
+    len: usize,
+    /// The [`Name::bit`]s of their names. Most names have one of their own, so that nothing needs to
+    /// be compared.
+    seen: u64,
+}
+
+impl FoundMembers<'_> {
+    /// `None` if there are too many.
+    fn push(&mut self, member: Member) -> Option<()> {
+        *self.list.get_mut(self.len)? = member;
+        self.len += 1;
+        self.seen |= member.name.bit();
+        Some(())
+    }
 }
 
 /// Something found, and the position behind it.
@@ -46,72 +65,100 @@ impl<'t, 'm> Scanner<'t, 'm> {
         if let (b'}', end) = self.token(at) {
             return self.nothing_from(end).map(|()| 0);
         }
-        let mut len = 0;
-        let mut seen = 0_u64;
+        let mut found = FoundMembers {
+            list,
+            len: 0,
+            seen: 0,
+        };
         let mut start = self.expect(b'"', at)?;
-        let mut marks = self.strings.marks_from(start);
         loop {
-            let (member, next) = match self.usual_member(start, &mut marks) {
-                Some((member, next)) => (member, Some(next)),
-                None => {
-                    let (member, next) = self.any_member(start)?;
-                    marks = self.strings.marks_from(next.unwrap_or_default());
-                    (member, next)
-                }
-            };
-            // Most names fall on a bit of their own, so that nothing needs to be compared.
-            let bit = member.name.bit();
-            if seen & bit != 0 {
-                let earlier = list.get(..len).unwrap_or_default();
+            start = self.usual_members(start, &mut found);
+            let (member, next) = self.any_member(start)?;
+            if found.seen & member.name.bit() != 0 {
+                let earlier = found.list.get(..found.len).unwrap_or_default();
                 self.refuse_repeated(member.name, earlier.iter().map(|member| &member.name))?;
             }
-            seen |= bit;
-            *list.get_mut(len).ok_or(JsonError::TooManyMembers)? = member;
-            len += 1;
+            found.push(member).ok_or(JsonError::TooManyMembers)?;
             match next {
                 Some(next) => start = next,
-                None => return Ok(len),
+                None => return Ok(found.len),
             }
         }
     }
 
-    /// The member whose name begins at `start`, if it is what most are: a string or digits, without
-    /// escapes and white space, and not the last. `marks` stands behind the opening quote of the
-    /// name, and is taken behind that of the next, whose position is given with the member.
+    /// Takes members as long as they are what most are, from the one whose name begins at `start`:
+    /// strings and dates, without escapes and white space, not the last and surely not repeated.
+    /// Gives the position of the first other one. A loop of its own, so that the processor keeps all
+    /// of it where it works.
+    #[inline(never)]
+    fn usual_members(&self, start: usize, found: &mut FoundMembers<'_>) -> usize {
+        let mut marks = self.strings.marks_from(start);
+        let FoundMembers { list, len, seen } = found;
+        let mut start = start as u32;
+        while let Some(slot) = list.get_mut(*len) {
+            let Some((member, next)) = self.usual_member(start, &mut marks) else {
+                break;
+            };
+            let bit = member.name.bit();
+            if *seen & bit != 0 {
+                break;
+            }
+            *slot = member;
+            *len += 1;
+            *seen |= bit;
+            start = next;
+        }
+        start as usize
+    }
+
+    /// The member whose name begins at `start`, if it is a usual one. `marks` stands behind the
+    /// opening quote of the name, and is taken behind that of the next, whose position is given with
+    /// the member. Positions are of 32 bits, so that adding to one cannot leave a `usize`.
     #[inline(always)]
-    fn usual_member(&self, start: usize, marks: &mut Marks<'_>) -> Option<(Member, usize)> {
+    fn usual_member(&self, start: u32, marks: &mut Marks<'_>) -> Option<(Member, u32)> {
         let name_end = marks.next();
-        let between = self.four(name_end)?;
+        let between = u32::from_le_bytes(self.bytes(name_end)?);
         let (value, kind, next) = if between & THREE_BYTES == QUOTE_COLON_QUOTE {
             marks.next(); // the quote that opens the value
-            let (value_start, value_end) = (name_end + 3, marks.next());
-            if self.four(value_end)? & THREE_BYTES != QUOTE_COMMA_QUOTE {
+            let value_end = marks.next();
+            let behind = u32::from_le_bytes(self.bytes(value_end)?);
+            if behind & THREE_BYTES != QUOTE_COMMA_QUOTE {
                 return None;
             }
             marks.next(); // the quote that opens the next name
-            (Span::new(value_start, value_end), Kind::String, value_end + 3)
+            let value = Span::new(name_end as usize + 3, value_end as usize);
+            (value, Kind::String, value_end + 3)
         } else {
+            // A date until the year 2286: `":`, ten digits, `,"`.
             if between & TWO_BYTES != QUOTE_COLON {
                 return None;
             }
-            let (value_start, quote) = (name_end + 2, marks.next());
-            let value = self.text.get(value_start..quote)?;
-            let (digits, comma_quote) = (value.split_last()?, self.text.get(quote)?);
-            let (b',', digits) = digits else { return None };
-            if *comma_quote != b'"' || !is_digits(digits) {
+            let start = name_end + 2;
+            let [a, b, c, d, e, f, g, h, i, j, b',', b'"'] = self.bytes(start)? else {
+                return None;
+            };
+            let (first, last) = ([a, b, c, d, e, f, g, h], [c, d, e, f, g, h, i, j]);
+            if !are_digits(first) || !are_digits(last) || a == b'0' {
                 return None;
             }
-            (Span::new(value_start, quote - 1), Kind::Digits, quote + 1)
+            marks.next(); // the quote that opens the next name
+            let value = Span::new(start as usize, start as usize + 10);
+            (value, Kind::Digits, start + 12)
         };
-        let first = self.text.get(start..)?.first_chunk()?;
+        let length = name_end.wrapping_sub(start);
+        if !(1..255).contains(&length) {
+            return None;
+        }
         let name = Name {
-            tag: tag_of_first(*first, name_end - start),
-            span: Span::new(start, name_end),
+            // A quote and a colon follow, so that this is what `tag_of` says, even if the name has
+            // fewer than three bytes.
+            tag: u32::from_le_bytes(self.bytes(start)?) & THREE_BYTES | length << 24,
+            span: Span::new(start as usize, name_end as usize),
         };
         Some((Member { name, value, kind }, next))
     }
 
-    /// [`Self::usual_member`] for every member. There is no next one behind the last.
+    /// A member of any kind, and where the name of the next begins. There is no next one behind the last.
     #[inline(never)]
     fn any_member(&mut self, start: usize) -> Result<(Member, Option<usize>), JsonError> {
         let (name, value_at) = self.name(start)?;
@@ -126,11 +173,11 @@ impl<'t, 'm> Scanner<'t, 'm> {
         Ok((Member { name, value, kind }, next))
     }
 
-    /// Four bytes from `at` on; `None` at the end of the text.
+    /// The bytes from `at` on; `None` at the end of the text.
     #[inline(always)]
-    fn four(&self, at: usize) -> Option<u32> {
-        let bytes = self.text.get(at..)?.first_chunk()?;
-        Some(u32::from_le_bytes(*bytes))
+    fn bytes<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        let at = at as usize;
+        self.text.get(at..at + N)?.try_into().ok()
     }
 
     /// An object inside of the outer one, of which only the form matters, behind its `{`.
@@ -184,9 +231,9 @@ impl<'t, 'm> Scanner<'t, 'm> {
         let (end, escaped) = self.strings.end_of(self.text, start)?;
         let value_at = self.expect(b':', end + 1)?;
         let span = Span::new(start, end);
-        let tag = match self.text.get(start..).and_then(|rest| rest.first_chunk()) {
-            Some(bytes) if !escaped => tag_of_first(*bytes, end - start),
-            _ => tag_of_slowly(Unescaped::new(span.of(self.text))),
+        let tag = match escaped {
+            false => tag_of(span.of(self.text)),
+            true => tag_of_slowly(Unescaped::new(span.of(self.text))),
         };
         Ok((Name { tag, span }, value_at))
     }
@@ -326,18 +373,6 @@ impl<'t, 'm> Scanner<'t, 'm> {
             }),
             false => Ok(()),
         }
-    }
-}
-
-/// Whether these are eight to sixteen decimal digits, and the first of them is no zero: what most
-/// numbers in tokens are. Two overlapping halves are looked at.
-#[inline(always)]
-fn is_digits(text: &[u8]) -> bool {
-    match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() <= 16 => {
-            are_digits(*first) && are_digits(*last) && first[0] != b'0'
-        }
-        _ => false,
     }
 }
 

@@ -49,7 +49,7 @@ impl StringEnds {
     /// `start`, and whether there are escapes in it.
     #[inline(always)]
     pub(super) fn end_of(&self, text: &[u8], start: usize) -> Result<(usize, bool), JsonError> {
-        let at = self.marks_from(start).next();
+        let at = self.marks_from(start).next() as usize;
         match text.get(at) {
             Some(b'"') => Ok((at, false)),
             _ => scan_slowly(text, at),
@@ -87,12 +87,12 @@ pub(super) struct Marks<'a> {
 impl Marks<'_> {
     /// Where the next one is, or a position behind the text.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> usize {
+    pub(super) fn next(&mut self) -> u32 {
         while self.left == 0 {
             self.block += 1;
             self.left = self.strings.word(self.block);
         }
-        let at = self.block * BLOCK + self.left.trailing_zeros() as usize;
+        let at = (self.block * BLOCK) as u32 + self.left.trailing_zeros();
         self.left &= self.left - 1;
         at
     }
