@@ -1,4 +1,5 @@
 //! Abuse of claims: for whom, by whom, of which kind, about whom, bound to whom.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Abuse of base64url and JSON: one text for each token, and nothing that two readers would read in
 //! two ways.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Abuse of header parameters: what must not be ignored, and what must not be believed.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

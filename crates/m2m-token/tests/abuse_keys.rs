@@ -1,4 +1,5 @@
 //! Abuse of algorithms and keys: what a header says is compared with the key and never believed.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Abuse of minting: what a careless or hostile caller asks for, and what verifiers make of it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

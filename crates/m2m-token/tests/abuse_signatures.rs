@@ -1,4 +1,5 @@
 //! Abuse of signatures: shortened, lengthened, in other forms, out of range, one bit off.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Abuse of time: before, after, to the second, and clocks that are set back.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

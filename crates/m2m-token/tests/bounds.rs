@@ -1,5 +1,6 @@
 //! What verifying and minting cost in memory, counted: nothing before a token is authentic, and never
 //! more than was promised.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The cache of verified tokens: the conditions under which remembering a verification is as good as
 //! repeating it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Tokens between this crate and `jsonwebtoken`, in both directions, and what chance makes of them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! JWK sets as issuers publish them, sound, odd and hostile.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The life of tokens and keys: minted, verified, remembered, revoked, rotated.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Keys that are fetched: when, how often at most, and what bad answers can do.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! Examples that standards print, and tokens and key sets that others made.
 //!
 //! RFC 7515 and RFC 8037 stand here; the larger collections are looked for with `m2m_testkit`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod support;
 

@@ -3,6 +3,7 @@
 //! They sign texts, not claims: `support/jws.rs` says how a verifier of tokens answers for them. Where
 //! our answer differs from theirs, the difference is listed with its reason, and a difference that is
 //! listed but does not happen fails too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)] // helpers of tests
 
 mod support;
 
