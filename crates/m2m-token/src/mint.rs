@@ -91,7 +91,7 @@ pub enum MintError {
         /// What is wrong with them.
         problem: JsonError,
     },
-    /// The further claims cannot be serialised, or not twice to the same length.
+    /// The further claims cannot be serialised as an object, or not twice to the same length.
     #[error("further claims cannot be serialised as a JSON object")]
     Serialize,
     /// The token would be longer than verifiers read.
@@ -163,8 +163,9 @@ impl Minter {
     ) -> Result<String, MintError> {
         let key = self.keys.active();
         let mut draft = self.draft(&key, request, now, random)?;
-        let (input, rest) = draft.buffer.split_at_mut(draft.input_len);
-        let (text, room) = rest.split_at_mut(draft.signature_chars + 1);
+        let (token, room) = draft.buffer.split_at_mut(draft.front);
+        let (input, text) = token.split_at_mut(draft.input_len);
+        let text = text.get_mut(..=draft.signature_chars).unwrap_or_default();
         let algorithm = key.signer.algorithm();
         let length = key
             .signer
@@ -215,7 +216,7 @@ impl Minter {
         };
         let (input, rest) = draft.buffer.split_at_mut(draft.input_len);
         verifier.verify(input, signature).map_err(|_| refused)?;
-        let text = rest.get_mut(..draft.signature_chars + 1).ok_or(refused)?;
+        let text = rest.get_mut(..=draft.signature_chars).ok_or(refused)?;
         self.write_signature(signature, text).ok_or(refused)?;
         draft.finish()
     }
@@ -267,45 +268,46 @@ impl Minter {
             dates,
         };
         let algorithm = key.signer.algorithm();
+        let header_room = write::header_room(&self.token_type, algorithm.name(), &key.kid);
+        let payload_room = write::payload_room(&registered, request)?;
+        let signature_bytes = key.signer.signature_bytes();
+        let signature_chars = encoded_len(signature_bytes);
+        // The token in front, and behind it the place where JSON, and in the end the signature, is
+        // written before it is encoded.
+        let front = encoded_len(header_room) + encoded_len(payload_room) + signature_chars + 2;
+        if front > 2 * MAX_TOKEN_BYTES {
+            return Err(too_long(front));
+        }
+        let room = header_room.max(payload_room).max(signature_bytes);
+        let mut buffer = vec![0; front + room];
+        let (text, room) = buffer.split_at_mut(front);
 
-        let write_header = |writer: &mut Writer<'_>| {
+        let (header, ()) = Writer::fill(room, |writer| {
             write::header(writer, &self.token_type, algorithm.name(), &key.kid)
-        };
-        let header_len = Writer::measure(write_header)?;
-        let payload_len = Writer::measure(|writer| write::payload(writer, &registered, request))?;
-        let header_chars = encoded_len(header_len);
-        let input_len = header_chars + 1 + encoded_len(payload_len);
-        let signature_chars = encoded_len(key.signer.signature_bytes());
+        })?;
+        let header_chars = self
+            .codec
+            .encode(header, text)
+            .ok_or(MintError::Serialize)?;
+        let (payload, further) =
+            Writer::fill(room, |writer| write::payload(writer, &registered, request))?;
+        if let Some(further) = further.and_then(|start| payload.get_mut(start..)) {
+            join(further)?;
+        }
+        let input_len = header_chars + 1 + encoded_len(payload.len());
         let token_len = input_len + 1 + signature_chars;
         if token_len > MAX_TOKEN_BYTES {
-            return Err(MintError::TooLong {
-                length: token_len,
-                limit: MAX_TOKEN_BYTES,
-            });
+            return Err(too_long(token_len));
         }
-        // Behind the token: header, payload, and in the end the signature, one after the other.
-        let room = header_len
-            .max(payload_len)
-            .max(key.signer.signature_bytes());
-        let mut buffer = vec![0; token_len + room];
-        let (text, room) = buffer.split_at_mut(token_len);
-
-        let (header_text, rest) = text.split_at_mut(header_chars);
-        let header = Writer::fill(room, header_len, write_header)?;
-        self.codec.encode(header, header_text);
-        if let Some(dot) = rest.first_mut() {
-            *dot = b'.';
-        }
-        let payload = Writer::fill(room, payload_len, |writer| {
-            write::payload(writer, &registered, request)
-        })?;
-        check_payload(payload, registered.count(request))?;
-        let payload_text = rest
-            .get_mut(1..input_len - header_chars)
-            .unwrap_or_default();
-        self.codec.encode(payload, payload_text);
+        let (_, text) = text.split_at_mut(header_chars);
+        let (dot, text) = text.split_first_mut().ok_or(MintError::Serialize)?;
+        *dot = b'.';
+        self.codec
+            .encode(payload, text)
+            .ok_or(MintError::Serialize)?;
         Ok(Draft {
             buffer,
+            front,
             input_len,
             signature_chars,
         })
@@ -390,6 +392,8 @@ fn is_name(text: &str) -> bool {
 
 struct Draft {
     buffer: Vec<u8>,
+    /// Where the room begins in which things are written before they are encoded.
+    front: usize,
     input_len: usize,
     signature_chars: usize,
 }
@@ -398,7 +402,8 @@ impl Draft {
     /// The token, once its signature is written; what was worked with behind it is wiped.
     fn finish(mut self) -> Result<String, MintError> {
         let length = self.input_len + 1 + self.signature_chars;
-        if let Some(room) = self.buffer.get_mut(length..) {
+        // Nothing else was ever written behind the token.
+        if let Some(room) = self.buffer.get_mut(self.front..) {
             room.zeroize();
         }
         self.buffer.truncate(length);
@@ -406,38 +411,37 @@ impl Draft {
     }
 }
 
-/// Checks the finished payload as a verifier will: it is strict JSON without repeated members, and
-/// behind the first `registered` members there is none of a registered name.
-fn check_payload(payload: &[u8], registered: usize) -> Result<(), MintError> {
+fn too_long(length: usize) -> MintError {
+    MintError::TooLong {
+        length,
+        limit: MAX_TOKEN_BYTES,
+    }
+}
+
+/// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones
+/// end: they must be one strict JSON object, none of whose members has a registered name.
+fn join(further: &mut [u8]) -> Result<(), MintError> {
     let mut members = Members::new();
-    let scanned = json::text(payload).and_then(|text| members.scan(text));
-    for member in members.as_slice().iter().skip(registered) {
+    let scanned = json::text(further).and_then(|text| members.scan(text));
+    for member in members.as_slice() {
         for name in write::RESERVED {
-            if member.is_named(payload, name.as_bytes()) {
+            if member.is_named(further, name.as_bytes()) {
                 return Err(MintError::Reserved { name });
             }
         }
     }
     match scanned {
-        Ok(()) => Ok(()),
-        Err(JsonError::DuplicateMember { at }) => Err(duplicate(payload, at)),
-        Err(problem) => Err(MintError::Claims { problem }),
+        Ok(()) => {}
+        Err(JsonError::NotAnObject) => return Err(MintError::Serialize),
+        Err(problem) => return Err(MintError::Claims { problem }),
     }
-}
-
-/// Which claim stands twice: one of ours, or one of the caller's own.
-fn duplicate(payload: &[u8], at: usize) -> MintError {
-    let name = payload.get(at..).unwrap_or_default();
-    let is = |reserved: &&&str| {
-        name.strip_prefix(reserved.as_bytes())
-            .is_some_and(|rest| rest.first() == Some(&b'"'))
-    };
-    match write::RESERVED.iter().find(is) {
-        Some(name) => MintError::Reserved { name },
-        None => MintError::Claims {
-            problem: JsonError::DuplicateMember { at },
-        },
+    match further.first_mut() {
+        // Nothing follows the registered claims: white space instead of a comma.
+        Some(brace @ b'{') if members.as_slice().is_empty() => *brace = b' ',
+        Some(brace @ b'{') => *brace = b',',
+        _ => return Err(MintError::Serialize),
     }
+    Ok(())
 }
 
 impl std::fmt::Debug for Minter {

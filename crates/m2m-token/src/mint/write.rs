@@ -39,57 +39,86 @@ pub(super) struct Dates {
     pub(super) expires: Timestamp,
 }
 
-impl Registered<'_> {
-    /// How many members [`payload`] writes before the caller's own.
-    pub(super) fn count<C: ?Sized>(&self, request: &TokenRequest<'_, C>) -> usize {
-        let optional = [
-            request.not_before.is_some(),
-            request.client_id.is_some(),
-            request.session_id.is_some(),
-            request.scope.is_some(),
-            request.binding.is_some(),
-        ];
-        6 + optional.iter().filter(|there| **there).count()
+/// How long the claims of a request are at most: to the byte, if no text in them has control
+/// characters and no date is far off.
+pub(super) fn payload_room<C: Serialize + ?Sized>(
+    registered: &Registered<'_>,
+    request: &TokenRequest<'_, C>,
+) -> Result<usize, MintError> {
+    /// `{"iss":,"sub":,"aud":,"exp":,"iat":,"jti":}` and two dates.
+    const ALWAYS: usize = 43 + 2 * DATE;
+    const DATE: usize = 12;
+    let always = [
+        registered.issuer,
+        request.subject,
+        request.audience,
+        registered.token_id,
+    ];
+    let sometimes = [
+        (",\"client_id\":", request.client_id),
+        (",\"sid\":", request.session_id),
+        (",\"scope\":", request.scope),
+    ];
+    let always: usize = always.iter().map(|text| string_room(text)).sum();
+    let sometimes: usize = sometimes
+        .iter()
+        .map(|(name, text)| text.map_or(0, |text| name.len() + string_room(text)))
+        .sum();
+    let not_before = request.not_before.map_or(0, |_| ",\"nbf\":".len() + DATE);
+    let binding = request.binding.as_ref();
+    let binding = binding.map_or(0, |binding| {
+        ",\"cnf\":{\"\":\"\"}".len() + binding.method.len() + HASH_CHARS
+    });
+    let mut further = Writer {
+        buffer: &mut [],
+        length: 0,
+    };
+    if let Some(claims) = request.claims {
+        further.json(claims).map_err(|_| MintError::Serialize)?;
     }
+    Ok(ALWAYS + always + sometimes + not_before + binding + further.length)
 }
 
-/// Where JSON goes: into a buffer, or nowhere but counted.
+/// How long the header is at most.
+pub(super) fn header_room(typ: &str, alg: &str, kid: &str) -> usize {
+    let texts = string_room(typ) + string_room(alg) + string_room(kid);
+    "{\"typ\":,\"alg\":,\"kid\":}".len() + texts
+}
+
+/// How long a JSON string of this text is at most.
+fn string_room(text: &str) -> usize {
+    let escaped = text.bytes().fold(0, |sum, byte| {
+        sum + usize::from(byte == b'"' || byte == b'\\') + 5 * usize::from(byte < 0x20)
+    });
+    2 + text.len() + escaped
+}
+
+/// A SHA-256 in base64url.
+const HASH_CHARS: usize = 43;
+
+/// Where JSON goes: into a buffer, and beyond its end nowhere but counted.
 pub(super) struct Writer<'b> {
-    buffer: Option<&'b mut [u8]>,
+    buffer: &'b mut [u8],
     length: usize,
 }
 
 impl Writer<'_> {
-    /// How long what `write` writes is.
-    pub(super) fn measure(
-        write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
-    ) -> Result<usize, MintError> {
-        let mut writer = Writer {
-            buffer: None,
-            length: 0,
-        };
-        write(&mut writer).map_err(|_| MintError::Serialize)?;
-        Ok(writer.length)
-    }
-
-    /// What `write` writes, in the first `length` bytes of `buffer`, which it must fill.
-    pub(super) fn fill(
+    /// What `write` writes, at the front of `buffer`, which must be long enough.
+    pub(super) fn fill<T>(
         buffer: &mut [u8],
-        length: usize,
-        write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
-    ) -> Result<&[u8], MintError> {
-        let buffer = buffer.get_mut(..length).ok_or(MintError::Serialize)?;
+        write: impl FnOnce(&mut Writer<'_>) -> io::Result<T>,
+    ) -> Result<(&mut [u8], T), MintError> {
         let mut writer = Writer {
-            buffer: Some(&mut *buffer),
+            buffer: &mut *buffer,
             length: 0,
         };
-        write(&mut writer).map_err(|_| MintError::Serialize)?;
-        if writer.length != length {
-            return Err(MintError::Serialize);
-        }
-        Ok(buffer)
+        let given = write(&mut writer).map_err(|_| MintError::Serialize)?;
+        let length = writer.length;
+        let written = buffer.get_mut(..length).ok_or(MintError::Serialize)?;
+        Ok((written, given))
     }
 
+    #[inline]
     fn text(&mut self, text: &str) -> io::Result<()> {
         io::Write::write_all(self, text.as_bytes())
     }
@@ -98,11 +127,31 @@ impl Writer<'_> {
         serde_json::to_writer(&mut *self, value).map_err(io::Error::from)
     }
 
-    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> io::Result<()> {
-        self.text(",\"")?;
+    /// A JSON string. Names hardly ever need an escape, so that is found out first, many bytes at a
+    /// time.
+    fn string(&mut self, text: &str) -> io::Result<()> {
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        if text
+            .bytes()
+            .fold(false, |found, byte| found | special(byte))
+        {
+            return self.json(text);
+        }
+        self.text("\"")?;
+        self.text(text)?;
+        self.text("\"")
+    }
+
+    /// A further member that is a string; `name` begins with the comma and ends with the colon.
+    fn string_member(&mut self, name: &str, value: &str) -> io::Result<()> {
         self.text(name)?;
-        self.text("\":")?;
-        self.json(value)
+        self.string(value)
+    }
+
+    /// A further member that is a date.
+    fn date_member(&mut self, name: &str, value: Timestamp) -> io::Result<()> {
+        self.text(name)?;
+        self.json(&value.unix_seconds())
     }
 }
 
@@ -110,11 +159,8 @@ impl io::Write for Writer<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let end = self.length + bytes.len();
-        if let Some(buffer) = &mut self.buffer {
-            buffer
-                .get_mut(self.length..end)
-                .ok_or(io::ErrorKind::WriteZero)?
-                .copy_from_slice(bytes);
+        if let Some(place) = self.buffer.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
         }
         self.length = end;
         Ok(bytes.len())
@@ -128,39 +174,39 @@ impl io::Write for Writer<'_> {
 /// The JOSE header.
 pub(super) fn header(writer: &mut Writer<'_>, typ: &str, alg: &str, kid: &str) -> io::Result<()> {
     writer.text("{\"typ\":")?;
-    writer.json(typ)?;
-    writer.member("alg", alg)?;
-    writer.member("kid", kid)?;
+    writer.string(typ)?;
+    writer.string_member(",\"alg\":", alg)?;
+    writer.string_member(",\"kid\":", kid)?;
     writer.text("}")
 }
 
-/// The claims: registered ones first, then the caller's own.
+/// The claims: registered ones first, then the caller's own. Gives where those begin.
 pub(super) fn payload<C: Serialize + ?Sized>(
     writer: &mut Writer<'_>,
     registered: &Registered<'_>,
     request: &TokenRequest<'_, C>,
-) -> io::Result<()> {
+) -> io::Result<Option<usize>> {
     writer.text("{\"iss\":")?;
-    writer.json(registered.issuer)?;
-    writer.member("sub", request.subject)?;
-    writer.member("aud", request.audience)?;
-    writer.member("exp", &registered.dates.expires.unix_seconds())?;
-    writer.member("iat", &registered.dates.issued.unix_seconds())?;
-    writer.member("jti", registered.token_id)?;
+    writer.string(registered.issuer)?;
+    writer.string_member(",\"sub\":", request.subject)?;
+    writer.string_member(",\"aud\":", request.audience)?;
+    writer.date_member(",\"exp\":", registered.dates.expires)?;
+    writer.date_member(",\"iat\":", registered.dates.issued)?;
+    writer.string_member(",\"jti\":", registered.token_id)?;
     if let Some(not_before) = request.not_before {
-        writer.member("nbf", &not_before.unix_seconds())?;
+        writer.date_member(",\"nbf\":", not_before)?;
     }
     if let Some(client_id) = request.client_id {
-        writer.member("client_id", client_id)?;
+        writer.string_member(",\"client_id\":", client_id)?;
     }
     if let Some(session_id) = request.session_id {
-        writer.member("sid", session_id)?;
+        writer.string_member(",\"sid\":", session_id)?;
     }
     if let Some(scope) = request.scope {
-        writer.member("scope", scope)?;
+        writer.string_member(",\"scope\":", scope)?;
     }
     if let Some(binding) = &request.binding {
-        let mut text = [0; 43];
+        let mut text = [0; HASH_CHARS];
         URL_SAFE_NO_PAD
             .encode_slice(binding.hash, &mut text)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -172,23 +218,11 @@ pub(super) fn payload<C: Serialize + ?Sized>(
         writer.text("\"}")?;
     }
     match request.claims {
-        Some(claims) => object_members(writer, claims),
-        None => writer.text("}"),
+        Some(claims) => {
+            let start = writer.length;
+            writer.json(claims)?;
+            Ok(Some(start))
+        }
+        None => writer.text("}").map(|()| None),
     }
-}
-
-/// The members of an object, from the comma before the first one to the closing brace.
-fn object_members<C: Serialize + ?Sized>(writer: &mut Writer<'_>, claims: &C) -> io::Result<()> {
-    let start = writer.length;
-    writer.json(claims)?;
-    let Some(buffer) = writer.buffer.as_deref_mut() else {
-        return Ok(());
-    };
-    match buffer.get_mut(start..writer.length) {
-        // Nothing follows the registered claims: white space instead of a comma.
-        Some([brace @ b'{', b'}']) => *brace = b' ',
-        Some([brace @ b'{', .., b'}']) => *brace = b',',
-        _ => return Err(io::ErrorKind::InvalidInput.into()),
-    }
-    Ok(())
 }
