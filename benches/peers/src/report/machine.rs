@@ -26,7 +26,7 @@ impl Machine {
             sha_ni: has("sha_ni"),
             avx512: has("avx512f"),
             compiler: said("rustc", &["--version"]),
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
+            commit: commit(),
             date: said("date", &["-u", "+%F"]),
         }
     }
@@ -38,6 +38,17 @@ fn field<'a>(information: &'a str, name: &str) -> Option<&'a str> {
         .find(|line| line.starts_with(name))
         .and_then(|line| line.split_once(": "))
         .map(|(_, value)| value)
+}
+
+/// The commit, and whether what was measured is more than that.
+fn commit() -> String {
+    let commit = said("git", &["rev-parse", "--short", "HEAD"]);
+    let changes = said("git", &["status", "--porcelain", "--", "../../crates", "."]);
+    if changes.is_empty() {
+        commit
+    } else {
+        format!("{commit} with uncommitted changes")
+    }
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {
