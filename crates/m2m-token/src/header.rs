@@ -112,6 +112,8 @@ pub(crate) struct KnownHeaders {
 pub(crate) struct KnownHeader {
     text: Box<[u8]>,
     pub(crate) header: Header<'static>,
+    /// How long the signature behind it was.
+    pub(crate) signature_characters: usize,
 }
 
 impl KnownHeaders {
@@ -135,7 +137,7 @@ impl KnownHeaders {
         }
     }
 
-    pub(crate) fn insert(&self, text: &[u8], header: Header<'_>) {
+    pub(crate) fn insert(&self, text: &[u8], header: Header<'_>, signature_characters: usize) {
         if text.len() > Self::MAX_TEXT_BYTES {
             return;
         }
@@ -143,6 +145,7 @@ impl KnownHeaders {
             slot.store(Some(Arc::new(KnownHeader {
                 text: Box::from(text),
                 header: header.into_owned(),
+                signature_characters,
             })));
         }
     }
@@ -265,11 +268,11 @@ mod tests {
         let known = KnownHeaders::new();
         let header = parse(r#"{"alg":"ES256","kid":"k1"}"#).unwrap();
         assert!(known.find(b"eyJhbGciOiJ").is_none());
-        known.insert(b"eyJhbGciOiJ", header.clone());
+        known.insert(b"eyJhbGciOiJ", header.clone(), 43);
         let found = known.find(b"eyJhbGciOiJ").unwrap();
         assert_eq!(found.as_ref().unwrap().header, header);
         assert!(known.find(b"eyJhbGciOi").is_none());
-        known.insert(&[b'x'; 513], header);
+        known.insert(&[b'x'; 513], header, 43);
         assert!(known.find(&[b'x'; 513]).is_none());
     }
 }

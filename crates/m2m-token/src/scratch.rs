@@ -5,25 +5,29 @@ use std::fmt;
 use zeroize::Zeroize;
 
 use crate::MAX_TOKEN_BYTES;
-use crate::base64url::decoded_len;
+use crate::base64url::{Filled, decoded_len};
 use crate::claims::Facts;
 use crate::json::Members;
 
 /// The longest decoded part: all of the token but two dots.
 pub(crate) const MAX_PART_BYTES: usize = MAX_TOKEN_BYTES / 4 * 3;
 
+/// How much longer it is what two parts make that are decoded together.
+const FILLING_BYTES: usize = 64;
+
 const _: () = assert!(decoded_len(MAX_TOKEN_BYTES).is_some());
 
-/// Memory for one verification at a time, about 24 KiB. Make one for each worker thread or each
+/// Memory for one verification at a time, about 36 KiB. Make one for each worker thread or each
 /// connection and use it again and again: verifying then allocates nothing.
 ///
 /// What was decoded is wiped when this is dropped, because bearer tokens and their claims are
 /// nobody else's business.
 pub struct Scratch {
     pub(crate) header: Box<[u8]>,
-    /// The payload, and behind it texts whose escapes were undone.
+    /// The payload, maybe the signature, and behind them texts whose escapes were undone.
     pub(crate) payload: Box<[u8]>,
     pub(crate) signature: Box<[u8]>,
+    pub(crate) filled: Filled,
     pub(crate) members: Box<Members>,
     pub(crate) facts: Facts,
 }
@@ -34,8 +38,9 @@ impl Scratch {
         let zeroes = |length| vec![0; length].into_boxed_slice();
         Self {
             header: zeroes(MAX_PART_BYTES),
-            payload: zeroes(2 * MAX_PART_BYTES),
+            payload: zeroes(2 * MAX_PART_BYTES + FILLING_BYTES),
             signature: zeroes(MAX_PART_BYTES),
+            filled: Filled::new(MAX_TOKEN_BYTES),
             members: Box::new(Members::new()),
             facts: Facts::EMPTY,
         }

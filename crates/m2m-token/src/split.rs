@@ -18,6 +18,12 @@ impl<'t> Split<'t> {
     /// whoever decodes the payload refuses it; an encrypted token, which has five parts, fails there.
     #[inline]
     pub(crate) fn new(token: &'t [u8]) -> Result<Self, VerifyError> {
+        Self::at_first_dot(token)?.at_last_dot()
+    }
+
+    /// Takes the first dot: the header is found, the rest is not.
+    #[inline]
+    pub(crate) fn at_first_dot(token: &'t [u8]) -> Result<SplitHeader<'t>, VerifyError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(VerifyError::TooLong {
                 length: token.len(),
@@ -25,26 +31,48 @@ impl<'t> Split<'t> {
             });
         }
         let first = memchr::memchr(b'.', token).ok_or(VerifyError::Parts)?;
-        let last = memchr::memrchr(b'.', token).ok_or(VerifyError::Parts)?;
-        let (header, payload, signature, signing_input) = match (
-            token.get(..first),
-            token.get(first + 1..last),
-            token.get(last + 1..),
-            token.get(..last),
-        ) {
-            (Some(header), Some(payload), Some(signature), Some(input)) => {
-                (header, payload, signature, input)
-            }
-            _ => return Err(VerifyError::Parts),
-        };
-        if header.is_empty() || payload.is_empty() || signature.is_empty() {
-            return Err(VerifyError::Parts);
+        let (header, _) = token.split_at_checked(first).ok_or(VerifyError::Parts)?;
+        Ok(SplitHeader { token, header })
+    }
+}
+
+/// A token whose header was found.
+#[derive(Clone, Copy)]
+pub(crate) struct SplitHeader<'t> {
+    token: &'t [u8],
+    pub(crate) header: &'t [u8],
+}
+
+impl<'t> SplitHeader<'t> {
+    #[inline]
+    pub(crate) fn at_last_dot(self) -> Result<Split<'t>, VerifyError> {
+        let last = memchr::memrchr(b'.', self.token).ok_or(VerifyError::Parts)?;
+        self.at_dot(last).ok_or(VerifyError::Parts)
+    }
+
+    /// Takes the dot that stands where it must if the signature has so many characters. `None` if
+    /// there is none. If there are dots behind it as well then the signature is no base64url.
+    #[inline]
+    pub(crate) fn at_signature(self, characters: usize) -> Option<Split<'t>> {
+        let last = self.token.len().checked_sub(characters + 1)?;
+        match self.token.get(last) {
+            Some(b'.') => self.at_dot(last),
+            _ => None,
         }
-        Ok(Self {
-            header,
-            payload,
-            signature,
+    }
+
+    /// `None` if a part is empty or missing.
+    #[inline(always)]
+    fn at_dot(self, last: usize) -> Option<Split<'t>> {
+        let (signing_input, signature) = self.token.split_at_checked(last)?;
+        let split = Split {
+            header: self.header,
+            payload: signing_input.get(self.header.len() + 1..)?,
+            signature: signature.get(1..)?,
             signing_input,
-        })
+        };
+        let empty =
+            split.header.is_empty() || split.payload.is_empty() || split.signature.is_empty();
+        (!empty).then_some(split)
     }
 }

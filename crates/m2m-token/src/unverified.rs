@@ -35,12 +35,9 @@ impl<'s> Unverified<'s> {
         let text = scratch.header.get(..length).unwrap_or_default();
         let header = Header::parse(text, &mut scratch.members)?;
         let length = decode(Part::Claims, split.payload, &mut scratch.payload)?;
-        let (json, unescaped) = claims::parse(
-            &mut scratch.payload,
-            length,
-            &mut scratch.members,
-            &mut scratch.facts,
-        )?;
+        let (payload, room) = scratch.payload.split_at_mut(length);
+        let (json, unescaped) =
+            claims::parse(payload, room, &mut scratch.members, &mut scratch.facts)?;
         Ok(Self {
             header,
             claims: Claims {

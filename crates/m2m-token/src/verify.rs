@@ -188,31 +188,60 @@ impl Verifier {
         now: Timestamp,
         scratch: &'s mut Scratch,
     ) -> Result<Verified<'s>, VerifyError> {
-        let split = Split::new(token)?;
         let Scratch {
             header: header_buffer,
             payload,
-            signature,
+            signature: signature_buffer,
+            filled,
             members,
             facts,
         } = scratch;
 
-        let known = self.known_headers.find(split.header);
+        let first = Split::at_first_dot(token)?;
+        let known = self.known_headers.find(first.header);
+        let known = known.as_ref().and_then(|known| known.as_deref());
+        // Behind a known header the signature is as long as it was. If that is so and all is sound
+        // then its bytes and those of the payload are had at once; if not, it is found out what for.
+        let at_once = known.and_then(|known| {
+            let split = first.at_signature(known.signature_characters)?;
+            let (claims, signature) = (split.payload, split.signature);
+            let both = self.codec.decode_both(claims, signature, filled, payload)?;
+            Some((split, both))
+        });
+        let split = match at_once {
+            Some((split, _)) => split,
+            None => first.at_last_dot()?,
+        };
         let parsed;
-        let header = match known.as_ref().and_then(|known| known.as_deref()) {
+        let header = match known {
             Some(known) => &known.header,
             None => {
                 let text = self.decode(Part::Header, split.header, header_buffer)?;
                 parsed = Header::parse(text, members)?;
+                self.check_header(&parsed)?;
                 &parsed
             }
         };
-        if known.is_none() {
-            self.check_header(header)?;
-        }
+        let (claims_len, behind) = match at_once {
+            Some((_, both)) => (
+                both.first_len,
+                both.second_at..both.second_at + both.second_len,
+            ),
+            None => {
+                let len = self.decode(Part::Claims, split.payload, payload)?.len();
+                (len, len..len)
+            }
+        };
+        let (claims, rest) = payload.split_at_mut(behind.start);
+        let (signature, room) = rest.split_at_mut(behind.len());
+        let mut signed = Signed {
+            split,
+            signature: Some(&*signature).filter(|signature| !signature.is_empty()),
+            buffer: signature_buffer,
+        };
 
-        let length = self.decode(Part::Claims, split.payload, payload)?.len();
-        let (json, unescaped) = claims::parse(payload, length, members, facts)?;
+        let claims = claims.get(..claims_len).unwrap_or_default();
+        let (json, unescaped) = claims::parse(claims, room, members, facts)?;
         let claims = Claims {
             json,
             unescaped,
@@ -231,7 +260,7 @@ impl Verifier {
                 now,
             });
         }
-        let entry = self.check_signature(header, &keys, &split, now, signature)?;
+        let entry = self.check_signature(header, &keys, &mut signed, now)?;
         let key = entry.key.thumbprint();
         let usable_until = usable_until.min(entry.until.unwrap_or(Timestamp::MAX));
         // Only from here on are these the words of the issuer.
@@ -244,7 +273,9 @@ impl Verifier {
         }
 
         if known.is_none() {
-            self.known_headers.insert(split.header, header.clone());
+            let signature_characters = split.signature.len();
+            self.known_headers
+                .insert(split.header, header.clone(), signature_characters);
         }
         if let Some(cache) = &self.cache {
             let grounds = Grounds {
@@ -311,9 +342,8 @@ impl Verifier {
         &self,
         header: &Header<'_>,
         keys: &'k KeySet,
-        split: &Split<'_>,
+        signed: &mut Signed<'_>,
         now: Timestamp,
-        buffer: &mut [u8],
     ) -> Result<&'k Entry, VerifyError> {
         let in_use = |entry: &&Entry| entry.until.is_none_or(|until| now < until);
         if let Some(kid) = &header.kid {
@@ -329,7 +359,7 @@ impl Verifier {
                     key,
                 });
             }
-            return self.check_with(entry, split, buffer);
+            return self.check_with(entry, signed);
         }
         let fitting = || keys.candidates(header.algorithm).filter(in_use);
         let candidates = fitting().count();
@@ -347,7 +377,7 @@ impl Verifier {
         }
         let mut result = Err(VerifyError::Signature);
         for entry in fitting() {
-            result = self.check_with(entry, split, buffer);
+            result = self.check_with(entry, signed);
             if result.is_ok() {
                 break;
             }
@@ -359,14 +389,17 @@ impl Verifier {
     fn check_with<'k>(
         &self,
         entry: &'k Entry,
-        split: &Split<'_>,
-        buffer: &mut [u8],
+        signed: &mut Signed<'_>,
     ) -> Result<&'k Entry, VerifyError> {
         // The key says how long its signatures are: nothing else is worth decoding.
+        let split = &signed.split;
         if split.signature.len() != encoded_len(entry.key.signature_bytes()) {
             return Err(VerifyError::Signature);
         }
-        let signature = self.decode(Part::Signature, split.signature, buffer)?;
+        let signature = match signed.signature {
+            Some(signature) => signature,
+            None => self.decode(Part::Signature, split.signature, signed.buffer)?,
+        };
         entry
             .key
             .verify(split.signing_input, signature)
@@ -499,6 +532,14 @@ impl Verifier {
             .check_token(&facts, now)
             .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
     }
+}
+
+/// A token's signature and what is signed.
+struct Signed<'t> {
+    split: Split<'t>,
+    /// The signature, if it was decoded before, and else room to decode it.
+    signature: Option<&'t [u8]>,
+    buffer: &'t mut [u8],
 }
 
 #[cold]

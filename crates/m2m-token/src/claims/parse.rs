@@ -88,15 +88,14 @@ impl Facts {
     }
 }
 
-/// Scans the payload that stands in the first `len` bytes of `buffer`, whose rest is room for texts
-/// with their escapes undone. Gives the payload and those texts.
+/// Scans `payload`; `room`, which is as long at least, is for texts with their escapes undone. Gives
+/// the payload and those texts.
 pub(crate) fn parse<'b>(
-    buffer: &'b mut [u8],
-    len: usize,
+    payload: &'b [u8],
+    room: &'b mut [u8],
     members: &mut Members,
     facts: &mut Facts,
 ) -> Result<(&'b str, &'b str), VerifyError> {
-    let (payload, room) = buffer.split_at_mut(len);
     let refused = |problem| VerifyError::Json {
         part: Part::Claims,
         problem,

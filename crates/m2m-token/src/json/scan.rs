@@ -94,20 +94,21 @@ impl<'t, 'm> Scanner<'t, 'm> {
     fn usual_members(&self, start: usize, found: &mut FoundMembers<'_>) -> usize {
         let mut marks = self.strings.marks_from(start);
         let FoundMembers { list, len, seen } = found;
-        let mut start = start as u32;
-        while let Some(slot) = list.get_mut(*len) {
+        let (mut start, mut count, mut bits) = (start as u32, *len, *seen);
+        while let Some(slot) = list.get_mut(count) {
             let Some((member, next)) = self.usual_member(start, &mut marks) else {
                 break;
             };
             let bit = member.name.bit();
-            if *seen & bit != 0 {
+            if bits & bit != 0 {
                 break;
             }
             *slot = member;
-            *len += 1;
-            *seen |= bit;
+            count += 1;
+            bits |= bit;
             start = next;
         }
+        (*len, *seen) = (count, bits);
         start as usize
     }
 
@@ -134,11 +135,12 @@ impl<'t, 'm> Scanner<'t, 'm> {
                 return None;
             }
             let start = name_end + 2;
-            let [a, b, c, d, e, f, g, h, i, j, b',', b'"'] = self.bytes(start)? else {
+            let bytes: [u8; 12] = self.bytes(start)?;
+            let (first, [.., b',', b'"']) = (bytes.first_chunk()?, bytes) else {
                 return None;
             };
-            let (first, last) = ([a, b, c, d, e, f, g, h], [c, d, e, f, g, h, i, j]);
-            if !are_digits(first) || !are_digits(last) || a == b'0' {
+            let last = bytes.get(2..10)?.try_into().ok()?;
+            if !are_digits(*first) || !are_digits(last) || bytes[0] == b'0' {
                 return None;
             }
             marks.next(); // the quote that opens the next name

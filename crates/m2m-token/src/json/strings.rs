@@ -5,6 +5,9 @@ use super::JsonError;
 /// How many bytes are looked at together.
 const BLOCK: usize = 64;
 
+/// How many bytes are marked in one go: most payloads are shorter.
+const PIECE: usize = 8 * BLOCK;
+
 /// How many blocks there is room for; a power of two, so that no index can leave it.
 const BLOCKS: usize = 512;
 /// The longest text there is room for; the last block is a sentinel.
@@ -14,30 +17,44 @@ pub(super) const MAX_TEXT: usize = (BLOCKS - 1) * BLOCK;
 /// character.
 pub(super) struct StringEnds {
     special: [u64; BLOCKS],
+    /// Room to find them in.
+    marks: [u8; PIECE],
 }
 
 impl StringEnds {
     pub(super) const fn new() -> Self {
         Self {
             special: [0; BLOCKS],
+            marks: [0; PIECE],
         }
     }
 
     /// Looks at all of `text`, which is not longer than [`MAX_TEXT`].
     pub(super) fn look_at(&mut self, text: &[u8]) {
-        let blocks = text.chunks_exact(BLOCK);
-        let rest = blocks.remainder();
-        // What stands behind the text does not look special, and what comes then always does.
-        let mut padded = [b' '; BLOCK];
-        if let Some(start) = padded.get_mut(..rest.len()) {
-            start.copy_from_slice(rest);
+        let Self { special, marks } = self;
+        let mut words = special.iter_mut();
+        let blocks = text.len() / BLOCK * BLOCK;
+        for piece in text.get(..blocks).unwrap_or_default().chunks(PIECE) {
+            mark_special_bytes(piece, marks);
+            let marks = marks.get(..piece.len()).unwrap_or_default();
+            for (block, word) in marks.chunks_exact(BLOCK).zip(words.by_ref()) {
+                *word = gather(block);
+            }
         }
-        let last = special_bytes(&padded);
-        let mut words = self.special.iter_mut();
-        // In this order: at its end the first one is asked first.
-        for (block, word) in blocks.zip(words.by_ref()) {
-            *word = block.first_chunk().map_or(u64::MAX, special_bytes);
-        }
+        // What is left is not special, and behind it everything is.
+        let rest = text.len() - blocks;
+        let last = match text.last_chunk::<BLOCK>() {
+            // The last block overlaps the one before it.
+            Some(block) if rest > 0 => special_bytes(block, marks) >> (BLOCK - rest),
+            Some(_) => 0,
+            None => {
+                let mut padded = [b' '; BLOCK];
+                if let Some(start) = padded.get_mut(..rest) {
+                    start.copy_from_slice(text);
+                }
+                special_bytes(&padded, marks)
+            }
+        };
         for word in [last, u64::MAX] {
             if let Some(slot) = words.next() {
                 *slot = word;
@@ -100,9 +117,14 @@ impl Marks<'_> {
 
 /// A bit for each byte that is a quote, a backslash or a control character.
 #[inline]
-fn special_bytes(bytes: &[u8; BLOCK]) -> u64 {
-    let mut marks = [0; BLOCK];
-    mark_special_bytes(bytes, &mut marks);
+fn special_bytes(bytes: &[u8; BLOCK], marks: &mut [u8; PIECE]) -> u64 {
+    mark_special_bytes(bytes, marks);
+    gather(marks.get(..BLOCK).unwrap_or_default())
+}
+
+/// The top bits of the marks of a block.
+#[inline]
+fn gather(marks: &[u8]) -> u64 {
     let mut special = 0;
     for word in marks.rchunks_exact(8) {
         let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
@@ -115,7 +137,7 @@ fn special_bytes(bytes: &[u8; BLOCK]) -> u64 {
 /// Sets the top bit of each mark whose byte is special. On its own, so that it becomes a few vector
 /// instructions; together with what reads the marks, the compiler takes them apart byte by byte.
 #[inline(never)]
-fn mark_special_bytes(bytes: &[u8; BLOCK], marks: &mut [u8; BLOCK]) {
+fn mark_special_bytes(bytes: &[u8], marks: &mut [u8; PIECE]) {
     for (mark, byte) in marks.iter_mut().zip(bytes) {
         *mark = u8::from(*byte == b'"' || *byte == b'\\' || *byte < 0x20) << 7;
     }
