@@ -7,7 +7,6 @@ use std::sync::Arc;
 use m2m_crypto::{Algorithm, RandomError, SecureRandom};
 use m2m_types::Timestamp;
 use serde::Serialize;
-use zeroize::Zeroize;
 
 use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Base64Url, encoded_len};
@@ -22,6 +21,8 @@ use write::{Dates, Registered, Writer};
 
 /// How many random bytes a token's name is made of: nobody guesses one, and none comes twice.
 const TOKEN_ID_BYTES: usize = 16;
+/// How long a caller's own claims are usually at most: that many bytes are kept ready for them.
+const SMALL_CLAIMS: usize = 1024;
 /// [`TOKEN_ID_BYTES`] in base64url.
 const TOKEN_ID_CHARS: usize = encoded_len(TOKEN_ID_BYTES);
 
@@ -269,7 +270,15 @@ impl Minter {
         };
         let algorithm = key.signer.algorithm();
         let header_room = write::header_room(&self.token_type, algorithm.name(), &key.kid);
-        let payload_room = write::payload_room(&registered, request)?;
+        let mut small = [0; SMALL_CLAIMS];
+        let mut large = Vec::new();
+        let further = match request.claims {
+            Some(claims) => Some(write::further(claims, &mut small, &mut large)?),
+            None => None,
+        };
+        let further = further.map(join).transpose()?;
+        let payload_room =
+            write::registered_room(&registered, request) + further.map_or(0, <[u8]>::len);
         let signature_bytes = key.signer.signature_bytes();
         let signature_chars = encoded_len(signature_bytes);
         // The token in front, and behind it the place where JSON, and in the end the signature, is
@@ -282,18 +291,16 @@ impl Minter {
         let mut buffer = vec![0; front + room];
         let (text, room) = buffer.split_at_mut(front);
 
-        let (header, ()) = Writer::fill(room, |writer| {
+        let header = Writer::fill(room, |writer| {
             write::header(writer, &self.token_type, algorithm.name(), &key.kid)
         })?;
         let header_chars = self
             .codec
             .encode(header, text)
             .ok_or(MintError::Serialize)?;
-        let (payload, further) =
-            Writer::fill(room, |writer| write::payload(writer, &registered, request))?;
-        if let Some(further) = further.and_then(|start| payload.get_mut(start..)) {
-            join(further)?;
-        }
+        let payload = Writer::fill(room, |writer| {
+            write::payload(writer, &registered, request, further)
+        })?;
         let input_len = header_chars + 1 + encoded_len(payload.len());
         let token_len = input_len + 1 + signature_chars;
         if token_len > MAX_TOKEN_BYTES {
@@ -404,7 +411,8 @@ impl Draft {
         let length = self.input_len + 1 + self.signature_chars;
         // Nothing else was ever written behind the token.
         if let Some(room) = self.buffer.get_mut(self.front..) {
-            room.zeroize();
+            // The memory goes out with the token, so these writes cannot be left out as useless.
+            room.fill(0);
         }
         self.buffer.truncate(length);
         String::from_utf8(self.buffer).map_err(|_| MintError::Serialize)
@@ -420,14 +428,12 @@ fn too_long(length: usize) -> MintError {
 
 /// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones
 /// end: they must be one strict JSON object, none of whose members has a registered name.
-fn join(further: &mut [u8]) -> Result<(), MintError> {
+fn join(further: &mut [u8]) -> Result<&[u8], MintError> {
     let mut members = Members::new();
     let scanned = json::text(further).and_then(|text| members.scan(text));
     for member in members.as_slice() {
-        for name in write::RESERVED {
-            if member.is_named(further, name.as_bytes()) {
-                return Err(MintError::Reserved { name });
-            }
+        if let Some(name) = write::reserved_name(member, further) {
+            return Err(MintError::Reserved { name });
         }
     }
     match scanned {
@@ -441,7 +447,7 @@ fn join(further: &mut [u8]) -> Result<(), MintError> {
         Some(brace @ b'{') => *brace = b',',
         _ => return Err(MintError::Serialize),
     }
-    Ok(())
+    Ok(further)
 }
 
 impl std::fmt::Debug for Minter {

@@ -7,11 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use m2m_types::Timestamp;
 use serde::Serialize;
 
-use super::MintError;
+use super::{MintError, too_long};
+use crate::MAX_TOKEN_BYTES;
+use crate::json::{Member, tag_of};
 use crate::request::TokenRequest;
 
 /// Claims that callers do not write themselves: they have a method for each, or the minter does it.
-pub(super) const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 11] = [
     "iss",
     "sub",
     "aud",
@@ -24,6 +26,13 @@ pub(super) const RESERVED: [&str; 11] = [
     "sid",
     "scope",
 ];
+
+/// Which of the reserved names `member` has, if it has one.
+pub(super) fn reserved_name(member: &Member, text: &[u8]) -> Option<&'static str> {
+    RESERVED.into_iter().find(|name| {
+        tag_of(name.as_bytes()) == member.tag() && member.is_named(text, name.as_bytes())
+    })
+}
 
 /// What the minter adds to a request.
 pub(super) struct Registered<'a> {
@@ -39,12 +48,12 @@ pub(super) struct Dates {
     pub(super) expires: Timestamp,
 }
 
-/// How long the claims of a request are at most: to the byte, if no text in them has control
-/// characters and no date is far off.
-pub(super) fn payload_room<C: Serialize + ?Sized>(
+/// How long the registered claims of a request are at most: to the byte, if no text in them has
+/// control characters and no date is far off.
+pub(super) fn registered_room<C: ?Sized>(
     registered: &Registered<'_>,
     request: &TokenRequest<'_, C>,
-) -> Result<usize, MintError> {
+) -> usize {
     /// `{"iss":,"sub":,"aud":,"exp":,"iat":,"jti":}` and two dates.
     const ALWAYS: usize = 43 + 2 * DATE;
     const DATE: usize = 12;
@@ -69,14 +78,7 @@ pub(super) fn payload_room<C: Serialize + ?Sized>(
     let binding = binding.map_or(0, |binding| {
         ",\"cnf\":{\"\":\"\"}".len() + binding.method.len() + HASH_CHARS
     });
-    let mut further = Writer {
-        buffer: &mut [],
-        length: 0,
-    };
-    if let Some(claims) = request.claims {
-        further.json(claims).map_err(|_| MintError::Serialize)?;
-    }
-    Ok(ALWAYS + always + sometimes + not_before + binding + further.length)
+    ALWAYS + always + sometimes + not_before + binding
 }
 
 /// How long the header is at most.
@@ -104,18 +106,17 @@ pub(super) struct Writer<'b> {
 
 impl Writer<'_> {
     /// What `write` writes, at the front of `buffer`, which must be long enough.
-    pub(super) fn fill<T>(
+    pub(super) fn fill(
         buffer: &mut [u8],
-        write: impl FnOnce(&mut Writer<'_>) -> io::Result<T>,
-    ) -> Result<(&mut [u8], T), MintError> {
+        write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
+    ) -> Result<&[u8], MintError> {
         let mut writer = Writer {
             buffer: &mut *buffer,
             length: 0,
         };
-        let given = write(&mut writer).map_err(|_| MintError::Serialize)?;
+        write(&mut writer).map_err(|_| MintError::Serialize)?;
         let length = writer.length;
-        let written = buffer.get_mut(..length).ok_or(MintError::Serialize)?;
-        Ok((written, given))
+        buffer.get(..length).ok_or(MintError::Serialize)
     }
 
     #[inline]
@@ -180,12 +181,40 @@ pub(super) fn header(writer: &mut Writer<'_>, typ: &str, alg: &str, kid: &str) -
     writer.text("}")
 }
 
-/// The claims: registered ones first, then the caller's own. Gives where those begin.
-pub(super) fn payload<C: Serialize + ?Sized>(
+/// The caller's own claims as JSON. Usual ones fit into a buffer that is there already; then `room` is
+/// not needed, and else they are written there, once it is known how long they are.
+pub(super) fn further<'b, C: Serialize + ?Sized>(
+    claims: &C,
+    small: &'b mut [u8],
+    room: &'b mut Vec<u8>,
+) -> Result<&'b mut [u8], MintError> {
+    let write = |buffer: &mut [u8]| {
+        let mut writer = Writer { buffer, length: 0 };
+        writer.json(claims).map_err(|_| MintError::Serialize)?;
+        Ok(writer.length)
+    };
+    let length = write(small)?;
+    if length <= small.len() {
+        return small.get_mut(..length).ok_or(MintError::Serialize);
+    }
+    // Longer than a token may be: no need to write them down.
+    if length > MAX_TOKEN_BYTES {
+        return Err(too_long(length));
+    }
+    room.resize(length, 0);
+    if write(room)? != length {
+        return Err(MintError::Serialize);
+    }
+    Ok(room)
+}
+
+/// The claims: registered ones first, then the caller's own, of which the first byte joins them.
+pub(super) fn payload<C: ?Sized>(
     writer: &mut Writer<'_>,
     registered: &Registered<'_>,
     request: &TokenRequest<'_, C>,
-) -> io::Result<Option<usize>> {
+    further: Option<&[u8]>,
+) -> io::Result<()> {
     writer.text("{\"iss\":")?;
     writer.string(registered.issuer)?;
     writer.string_member(",\"sub\":", request.subject)?;
@@ -217,12 +246,8 @@ pub(super) fn payload<C: Serialize + ?Sized>(
         writer.text(hash)?;
         writer.text("\"}")?;
     }
-    match request.claims {
-        Some(claims) => {
-            let start = writer.length;
-            writer.json(claims)?;
-            Ok(Some(start))
-        }
-        None => writer.text("}").map(|()| None),
+    match further {
+        Some(further) => io::Write::write_all(writer, further),
+        None => writer.text("}"),
     }
 }
