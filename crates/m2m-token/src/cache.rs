@@ -26,11 +26,18 @@ const TAIL_BYTES: usize = 32;
 /// Tokens that were found valid, by all of their bytes.
 pub(crate) struct TokenCache {
     hash: FixedState,
-    /// The hash of the token in each slot, 0 for none. Read without touching the slots.
-    tags: Box<[AtomicU64]>,
-    slots: Box<[ArcSwapOption<CachedToken>]>,
-    set_mask: usize,
+    /// As many as a power of two.
+    sets: Box<[Set]>,
     evictions: AtomicU64,
+}
+
+/// The places in which a token may stand, on one cache line: one step finds all of them.
+#[derive(Default)]
+#[repr(align(64))]
+struct Set {
+    /// The hash of the token in each slot, 0 for none. Read without touching the slots.
+    tags: [AtomicU64; WAYS],
+    slots: [ArcSwapOption<CachedToken>; WAYS],
 }
 
 /// A token that was found valid, and under which conditions it still is.
@@ -69,12 +76,9 @@ impl TokenCache {
         let sets = (max_bytes / (MAX_ENTRY_BYTES * WAYS)).max(1);
         // The largest power of two that fits.
         let sets = 1 << sets.ilog2();
-        let slots = sets * WAYS;
         Ok(Self {
             hash: FixedState::with_seed(u64::from_le_bytes(seed)),
-            tags: (0..slots).map(|_| AtomicU64::new(0)).collect(),
-            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
-            set_mask: sets - 1,
+            sets: (0..sets).map(|_| Set::default()).collect(),
             evictions: AtomicU64::new(0),
         })
     }
@@ -83,17 +87,16 @@ impl TokenCache {
     #[inline]
     pub(crate) fn find(&self, token: &[u8]) -> Option<Guard<Option<Arc<CachedToken>>>> {
         let tag = self.tag(token)?;
-        let set = self.set(tag);
-        let tags = self.tags.get(set..set + WAYS)?;
-        for (way, slot_tag) in tags.iter().enumerate() {
+        let set = self.set(tag)?;
+        for (slot_tag, slot) in set.tags.iter().zip(&set.slots) {
             // The tag decides nothing: it only says where to compare all the bytes.
             if slot_tag.load(Ordering::Acquire) == tag {
-                let entry = self.slots.get(set + way)?.load();
-                if entry
+                let found = slot.load();
+                if found
                     .as_ref()
                     .is_some_and(|entry| constant_time_eq(&entry.token, token))
                 {
-                    return Some(entry);
+                    return Some(found);
                 }
             }
         }
@@ -130,8 +133,9 @@ impl TokenCache {
             key: grounds.key,
             epoch: AtomicU64::new(grounds.epoch),
         };
-        let at = self.set(tag) + self.victim(tag, now);
-        if let (Some(slot), Some(slot_tag)) = (self.slots.get(at), self.tags.get(at)) {
+        let Some(set) = self.set(tag) else { return };
+        let way = self.victim(set, tag, now);
+        if let (Some(slot), Some(slot_tag)) = (set.slots.get(way), set.tags.get(way)) {
             // A reader may see the new tag with the old token or the other way round: it compares
             // the token itself, so the worst that happens is that it finds nothing.
             slot.store(Some(Arc::new(entry)));
@@ -139,17 +143,15 @@ impl TokenCache {
         }
     }
 
-    /// Which way of the set of `tag` to use: the token's own, an empty one, an expired one, any.
-    fn victim(&self, tag: u64, now: Timestamp) -> usize {
-        let set = self.set(tag);
-        let tags = self.tags.get(set..set + WAYS).unwrap_or_default();
+    /// Which way of its set to use for `tag`: the token's own, an empty one, an expired one, any.
+    fn victim(&self, set: &Set, tag: u64, now: Timestamp) -> usize {
         let way_of = |wanted: u64| {
-            tags.iter()
+            set.tags
+                .iter()
                 .position(|slot_tag| slot_tag.load(Ordering::Relaxed) == wanted)
         };
         let expired = || {
-            let slots = self.slots.get(set..set + WAYS).unwrap_or_default();
-            slots
+            set.slots
                 .iter()
                 .position(|slot| slot.load().as_ref().is_some_and(|entry| entry.until <= now))
         };
@@ -161,7 +163,11 @@ impl TokenCache {
 
     /// Lets go of every token that has expired.
     pub(crate) fn purge(&self, now: Timestamp) {
-        for (slot, tag) in self.slots.iter().zip(&self.tags) {
+        let places = self
+            .sets
+            .iter()
+            .flat_map(|set| set.slots.iter().zip(&set.tags));
+        for (slot, tag) in places {
             let expired = slot.load().as_ref().is_some_and(|entry| entry.until <= now);
             if expired {
                 tag.store(0, Ordering::Release);
@@ -181,16 +187,17 @@ impl TokenCache {
         Some(hasher.finish() | 1)
     }
 
+    /// Where a token with this tag may stand.
     #[inline]
-    fn set(&self, tag: u64) -> usize {
-        ((tag >> 32) as usize & self.set_mask) * WAYS
+    fn set(&self, tag: u64) -> Option<&Set> {
+        self.sets.get((tag >> 32) as usize & (self.sets.len() - 1))
     }
 }
 
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
-            .field("slots", &self.slots.len())
+            .field("slots", &(self.sets.len() * WAYS))
             .finish_non_exhaustive()
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Confirmation {
 
 impl Confirmation {
     /// Reads `cnf`, which must be an object with one member that we know how to check.
+    // Not inlined: few tokens have it, and all would pay for the memory it takes on the stack.
+    #[inline(never)]
     pub(super) fn parse(payload: &str, member: &Member) -> Result<Self, VerifyError> {
         let refused = VerifyError::ClaimValue {
             name: ClaimName::new("cnf"),

@@ -113,8 +113,11 @@ pub(crate) fn parse<'b>(
         parser.claim(at, member)?;
     }
     let Parser { room, used, .. } = parser;
-    let unescaped = room.get(..used).unwrap_or_default();
-    Ok((payload, json::text(unescaped).map_err(refused)?))
+    let unescaped = match used {
+        0 => "",
+        _ => json::text(room.get(..used).unwrap_or_default()).map_err(refused)?,
+    };
+    Ok((payload, unescaped))
 }
 
 struct Parser<'b, 'p> {

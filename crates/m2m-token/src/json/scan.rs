@@ -87,7 +87,7 @@ impl<'t, 'm> Scanner<'t, 'm> {
     }
 
     /// Takes members as long as they are what most are, from the one whose name begins at `start`:
-    /// strings and dates, without escapes and white space, not the last and surely not repeated.
+    /// strings, arrays of strings and dates, without escapes and white space, not the last and surely not repeated.
     /// Gives the position of the first other one. A loop of its own, so that the processor keeps all
     /// of it where it works.
     #[inline(never)]
@@ -118,35 +118,26 @@ impl<'t, 'm> Scanner<'t, 'm> {
     #[inline(always)]
     fn usual_member(&self, start: u32, marks: &mut Marks<'_>) -> Option<(Member, u32)> {
         let name_end = marks.next();
-        let between = u32::from_le_bytes(self.bytes(name_end)?);
+        let between = self.four(name_end)?;
         let (value, kind, next) = if between & THREE_BYTES == QUOTE_COLON_QUOTE {
             marks.next(); // the quote that opens the value
-            let value_end = marks.next();
-            let behind = u32::from_le_bytes(self.bytes(value_end)?);
-            if behind & THREE_BYTES != QUOTE_COMMA_QUOTE {
+            let end = marks.next();
+            if self.four(end)? & THREE_BYTES != QUOTE_COMMA_QUOTE {
                 return None;
             }
-            marks.next(); // the quote that opens the next name
-            let value = Span::new(name_end as usize + 3, value_end as usize);
-            (value, Kind::String, value_end + 3)
+            ((name_end + 3, end), Kind::String, end + 3)
+        } else if between == QUOTE_COLON_BRACKET_QUOTE {
+            marks.next(); // the quote that opens the first string
+            let end = self.end_of_usual_strings(marks)?;
+            ((name_end + 2, end), Kind::Array, end + 2)
         } else {
-            // A date until the year 2286: `":`, ten digits, `,"`.
-            if between & TWO_BYTES != QUOTE_COLON {
+            if between & TWO_BYTES != QUOTE_COLON || !self.is_usual_date(name_end + 2) {
                 return None;
             }
-            let start = name_end + 2;
-            let bytes: [u8; 12] = self.bytes(start)?;
-            let (first, [.., b',', b'"']) = (bytes.first_chunk()?, bytes) else {
-                return None;
-            };
-            let last = bytes.get(2..10)?.try_into().ok()?;
-            if !are_digits(*first) || !are_digits(last) || bytes[0] == b'0' {
-                return None;
-            }
-            marks.next(); // the quote that opens the next name
-            let value = Span::new(start as usize, start as usize + 10);
-            (value, Kind::Digits, start + 12)
+            let (start, end) = (name_end + 2, name_end + 12);
+            ((start, end), Kind::Digits, end + 2)
         };
+        marks.next(); // the quote that opens the next name
         let length = name_end.wrapping_sub(start);
         if !(1..255).contains(&length) {
             return None;
@@ -154,10 +145,49 @@ impl<'t, 'm> Scanner<'t, 'm> {
         let name = Name {
             // A quote and a colon follow, so that this is what `tag_of` says, even if the name has
             // fewer than three bytes.
-            tag: u32::from_le_bytes(self.bytes(start)?) & THREE_BYTES | length << 24,
+            tag: self.four(start)? & THREE_BYTES | length << 24,
             span: Span::new(start as usize, name_end as usize),
         };
+        let value = Span::new(value.0 as usize, value.1 as usize);
         Some((Member { name, value, kind }, next))
+    }
+
+    /// The end of an array of strings without escapes and white space, behind which comes another
+    /// member. `marks` stands behind the quote that opens the first string.
+    #[inline(always)]
+    fn end_of_usual_strings(&self, marks: &mut Marks<'_>) -> Option<u32> {
+        loop {
+            let end = marks.next();
+            match self.four(end)? {
+                QUOTE_BRACKET_COMMA_QUOTE => return Some(end + 2),
+                behind if behind & THREE_BYTES == QUOTE_COMMA_QUOTE => {
+                    marks.next(); // the quote that opens the next string
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Whether ten digits and the quote of the next name follow: a date until the year 2286.
+    #[inline(always)]
+    fn is_usual_date(&self, at: u32) -> bool {
+        let at = at as usize;
+        let Some([first, .., b',', b'"']) = self.text.get(at..at + 12) else {
+            return false;
+        };
+        let digits = |at: usize| {
+            let eight = self.text.get(at..at + 8)?.first_chunk()?;
+            Some(are_digits(*eight))
+        };
+        *first != b'0' && digits(at) == Some(true) && digits(at + 2) == Some(true)
+    }
+
+    /// The bytes from `at` on; `None` at the end of the text.
+    #[inline(always)]
+    fn four(&self, at: u32) -> Option<u32> {
+        let at = at as usize;
+        let bytes = self.text.get(at..at + 4)?.first_chunk()?;
+        Some(u32::from_le_bytes(*bytes))
     }
 
     /// A member of any kind, and where the name of the next begins. There is no next one behind the last.
@@ -173,13 +203,6 @@ impl<'t, 'm> Scanner<'t, 'm> {
             }
         };
         Ok((Member { name, value, kind }, next))
-    }
-
-    /// The bytes from `at` on; `None` at the end of the text.
-    #[inline(always)]
-    fn bytes<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        let at = at as usize;
-        self.text.get(at..at + N)?.try_into().ok()
     }
 
     /// An object inside of the outer one, of which only the form matters, behind its `{`.
@@ -384,7 +407,11 @@ const THREE_BYTES: u32 = 0x00ff_ffff;
 const QUOTE_COLON: u32 = u32::from_le_bytes(*b"\":\0\0");
 /// What stands between a name and a value that is a string.
 const QUOTE_COLON_QUOTE: u32 = u32::from_le_bytes(*b"\":\"\0");
-/// What stands between a value that is a string and the next name.
+/// What stands between a string and the next name, or the next string.
 const QUOTE_COMMA_QUOTE: u32 = u32::from_le_bytes(*b"\",\"\0");
+/// What stands between a name and an array of strings.
+const QUOTE_COLON_BRACKET_QUOTE: u32 = u32::from_le_bytes(*b"\":[\"");
+/// What stands between an array of strings and the next name.
+const QUOTE_BRACKET_COMMA_QUOTE: u32 = u32::from_le_bytes(*b"\"],\"");
 /// What is read behind the end of a text.
 const END: u8 = 0;

@@ -296,6 +296,35 @@ fn oracle(text: &str) -> bool {
     text.trim_start().starts_with('{') && serde_json::from_str::<Strict>(text).is_ok()
 }
 
+#[test]
+fn what_marks_a_byte_is_what_the_rfc_says() {
+    for byte in 0..=127_u8 {
+        let text = format!("{{\"a\":\"{}\"}}", char::from(byte));
+        let expected = byte >= 0x20 && byte != b'"' && byte != b'\\';
+        assert_eq!(scan(text.as_bytes()).is_ok(), expected, "{byte:#x}");
+    }
+}
+
+#[test]
+fn a_usual_member_with_a_change_is_what_serde_json_says() {
+    let usual = r#"{"a":"x","roles":["r1","r2"],"exp":1700000000,"ab":"y","b":["z"],"last":""}"#;
+    assert_eq!(scan(usual.as_bytes()).unwrap().len(), 6);
+    for at in 0..usual.len() {
+        for byte in 0..=127 {
+            let mut text = usual.as_bytes().to_vec();
+            text[at] = byte;
+            let text = String::from_utf8(text).unwrap();
+            // serde_json refuses numbers that no f64 can hold; to us a number is only text.
+            let no_f64 = text.contains("e0") || text.contains("E0");
+            let found = scan(text.as_bytes()).is_ok();
+            assert!(found == oracle(&text) || no_f64, "{text}");
+        }
+        let mut text = usual.to_owned();
+        text.remove(at);
+        assert_eq!(scan(text.as_bytes()).is_ok(), oracle(&text), "{text}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
