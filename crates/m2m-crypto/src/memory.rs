@@ -159,21 +159,22 @@ mod avx2 {
     pub(super) unsafe fn equal(a: &[u8], b: &[u8]) -> bool {
         let length = a.len();
         let (a, b) = (a.as_ptr(), b.as_ptr());
-        // SAFETY: AVX2 is there. Both slices have `length` bytes, and `last` plus the step is
-        // `length`, so that every `at` up to `last` leaves a whole step to read. The last step may
-        // overlap the one before it. `asm!` has no instruction: it only hides the value, so that
-        // the compiler cannot know when the answer is settled and leave early.
+        // SAFETY: AVX2 is there. Both slices have `length` bytes, and every step begins where a whole
+        // one is left, or where a whole one is left before the end; such a step may overlap the one
+        // before it. `asm!` has no instruction: it only hides the value, so that the compiler cannot
+        // know when the answer is settled and leave early.
         unsafe {
             let mut difference = _mm256_setzero_si256();
             let mut at = 0;
-            if length >= BLOCK_BYTES {
+            while length - at >= BLOCK_BYTES {
+                difference = _mm256_or_si256(difference, differ_by_block(a.add(at), b.add(at)));
+                at += BLOCK_BYTES;
+            }
+            // What is left goes by as one more block, or in small steps if those are few.
+            if at > 0 && length - at > BLOCK_BYTES / 2 {
                 let last = length - BLOCK_BYTES;
-                while at < last {
-                    difference = _mm256_or_si256(difference, differ_by_block(a.add(at), b.add(at)));
-                    at += BLOCK_BYTES;
-                }
                 difference = _mm256_or_si256(difference, differ_by_block(a.add(last), b.add(last)));
-            } else {
+            } else if at < length {
                 let last = length - MIN_BYTES;
                 while at < last {
                     difference = _mm256_or_si256(difference, differ(a.add(at), b.add(at)));
