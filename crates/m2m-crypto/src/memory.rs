@@ -166,15 +166,20 @@ mod avx2 {
         unsafe {
             let mut difference = _mm256_setzero_si256();
             let mut at = 0;
-            while length - at >= BLOCK_BYTES {
-                difference = _mm256_or_si256(difference, differ_by_block(a.add(at), b.add(at)));
-                at += BLOCK_BYTES;
-            }
-            // What is left goes by as one more block, or in small steps if those are few.
-            if at > 0 && length - at > BLOCK_BYTES / 2 {
+            if length >= BLOCK_BYTES {
                 let last = length - BLOCK_BYTES;
-                difference = _mm256_or_si256(difference, differ_by_block(a.add(last), b.add(last)));
-            } else if at < length {
+                while at <= last {
+                    difference = _mm256_or_si256(difference, differ_by_block(a.add(at), b.add(at)));
+                    at += BLOCK_BYTES;
+                }
+                // If more than half a block is left then it goes by as one, else in small steps.
+                if at < last + BLOCK_BYTES / 2 {
+                    difference =
+                        _mm256_or_si256(difference, differ_by_block(a.add(last), b.add(last)));
+                    at = length;
+                }
+            }
+            if at < length {
                 let last = length - MIN_BYTES;
                 while at < last {
                     difference = _mm256_or_si256(difference, differ(a.add(at), b.add(at)));
