@@ -76,3 +76,30 @@ impl<'t> SplitHeader<'t> {
         (!empty).then_some(split)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_is_what_the_last_dot_says_or_leaves_a_dot_in_the_signature() {
+        for token in [
+            "h.p.sss", "h.p.s.s", "h.p..ss", "h..sss", ".p.sss", "hp.sss", "h.p.", "h.",
+        ] {
+            let first = Split::at_first_dot(token.as_bytes()).unwrap();
+            let exact = first.at_last_dot();
+            for characters in 0..10 {
+                let Some(split) = first.at_signature(characters) else {
+                    continue;
+                };
+                assert_eq!(split.signature.len(), characters, "{token}");
+                assert!(
+                    !split.header.is_empty() && !split.payload.is_empty(),
+                    "{token}"
+                );
+                let same = exact.is_ok_and(|exact| exact.signature.len() == characters);
+                assert!(same || split.signature.contains(&b'.'), "{token}");
+            }
+        }
+    }
+}
