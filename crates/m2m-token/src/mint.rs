@@ -1,10 +1,15 @@
 //! `Minter`: makes tokens, whole or in two steps with the signature made elsewhere.
 
+mod error;
+mod prepared;
 mod write;
+
+pub use error::MintError;
+pub use prepared::PreparedToken;
 
 use std::sync::Arc;
 
-use m2m_crypto::{Algorithm, RandomError, SecureRandom};
+use m2m_crypto::SecureRandom;
 use m2m_types::Timestamp;
 use serde::Serialize;
 
@@ -13,10 +18,10 @@ use crate::base64url::{Base64Url, encoded_len};
 use crate::claims::MAX_NAME_BYTES;
 use crate::header;
 use crate::json::{self, JsonError, Members};
-use crate::key_set::Key;
 use crate::policy::{Rule, TokenType};
 use crate::request::TokenRequest;
 use crate::signing_keys::{ActiveKey, SigningKeyRing};
+use prepared::Draft;
 use write::{Dates, Registered, Writer};
 
 /// How many random bytes a token's name is made of: nobody guesses one, and none comes twice.
@@ -49,78 +54,6 @@ pub struct Minter {
     token_type: Box<str>,
     keys: Arc<SigningKeyRing>,
     codec: Base64Url,
-}
-
-/// Why a token was not made.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MintError {
-    /// The minter was given no issuer, or a type that does not say which one or is too long to be
-    /// read (64 bytes).
-    #[error("a minter needs an issuer and a token type with a name of at most 64 bytes")]
-    Unnamed,
-    /// A name is empty, longer than 2048 bytes or has control characters: verifiers refuse that.
-    #[error(
-        "claim `{name}` would be empty, longer than {MAX_NAME_BYTES} bytes or have control characters"
-    )]
-    Text {
-        /// The claim's name.
-        name: &'static str,
-    },
-    /// The lifetime is less than a second, more than the keys allow, or ends after the year 9999.
-    #[error("a lifetime of {seconds} s; 1 s to {limit} s are possible now")]
-    Lifetime {
-        /// What was asked for, in seconds.
-        seconds: u64,
-        /// The most there is.
-        limit: u64,
-    },
-    /// `nbf` would not be before `exp`.
-    #[error("the token would not be valid before it expires")]
-    NeverValid,
-    /// The further claims contain one that the minter or the request writes.
-    #[error(
-        "further claims contain `{name}`, which only the minter writes; use the request's method for it"
-    )]
-    Reserved {
-        /// The claim's name.
-        name: &'static str,
-    },
-    /// The further claims are not a JSON object of the strict kind that verifiers take.
-    #[error("further claims are not acceptable JSON: {problem}")]
-    Claims {
-        /// What is wrong with them.
-        problem: JsonError,
-    },
-    /// The further claims cannot be serialised as an object, or not twice to the same length.
-    #[error("further claims cannot be serialised as a JSON object")]
-    Serialize,
-    /// The token would be longer than verifiers read.
-    #[error("the token would have {length} bytes, more than the {limit} that verifiers read")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// [`MAX_TOKEN_BYTES`].
-        limit: usize,
-    },
-    /// There is no randomness, so no token.
-    #[error("no randomness for the token's name: {0}")]
-    Random(RandomError),
-    /// The active key is held elsewhere: use [`Minter::prepare`].
-    #[error("the active key is held elsewhere; use `prepare` and `attach`")]
-    External,
-    /// The key could not sign.
-    #[error("the {algorithm} key could not sign")]
-    Sign {
-        /// The key's algorithm.
-        algorithm: Algorithm,
-    },
-    /// The signature that was made elsewhere does not verify with the key that was published.
-    #[error("the attached signature is not one of the published {algorithm} key over this token")]
-    Attach {
-        /// The key's algorithm.
-        algorithm: Algorithm,
-    },
 }
 
 impl Minter {
@@ -285,7 +218,7 @@ impl Minter {
         // written before it is encoded.
         let front = encoded_len(header_room) + encoded_len(payload_room) + signature_chars + 2;
         if front > 2 * MAX_TOKEN_BYTES {
-            return Err(too_long(front));
+            return Err(MintError::too_long(front));
         }
         let room = header_room.max(payload_room).max(signature_bytes);
         let mut buffer = vec![0; front + room];
@@ -304,7 +237,7 @@ impl Minter {
         let input_len = header_chars + 1 + encoded_len(payload.len());
         let token_len = input_len + 1 + signature_chars;
         if token_len > MAX_TOKEN_BYTES {
-            return Err(too_long(token_len));
+            return Err(MintError::too_long(token_len));
         }
         let (_, text) = text.split_at_mut(header_chars);
         let (dot, text) = text.split_first_mut().ok_or(MintError::Serialize)?;
@@ -356,74 +289,10 @@ impl Minter {
     }
 }
 
-/// A token that lacks only its signature. It holds what will be a bearer token, and never shows it.
-pub struct PreparedToken {
-    draft: Draft,
-    kid: Arc<str>,
-    verifier: Key,
-}
-
-impl PreparedToken {
-    /// What is to be signed (RFC 7515 §5.1): ASCII, hashed by the signer as its algorithm says.
-    pub fn signing_input(&self) -> &[u8] {
-        self.draft
-            .buffer
-            .get(..self.draft.input_len)
-            .unwrap_or_default()
-    }
-
-    /// Which key must sign it.
-    pub fn key_id(&self) -> &str {
-        &self.kid
-    }
-
-    /// With which algorithm.
-    pub fn algorithm(&self) -> Algorithm {
-        self.verifier.algorithm()
-    }
-}
-
-impl std::fmt::Debug for PreparedToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PreparedToken")
-            .field("key_id", &self.kid)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Whether verifiers take `text` for a name.
 fn is_name(text: &str) -> bool {
     (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len())
         && !text.bytes().any(|byte| byte.is_ascii_control())
-}
-
-struct Draft {
-    buffer: Vec<u8>,
-    /// Where the room begins in which things are written before they are encoded.
-    front: usize,
-    input_len: usize,
-    signature_chars: usize,
-}
-
-impl Draft {
-    /// The token, once its signature is written; what was worked with behind it is wiped.
-    fn finish(mut self) -> Result<String, MintError> {
-        let length = self.input_len + 1 + self.signature_chars;
-        // Nothing else was ever written behind the token.
-        if let Some(room) = self.buffer.get_mut(self.front..) {
-            // The memory goes out with the token, so these writes cannot be left out as useless.
-            room.fill(0);
-        }
-        self.buffer.truncate(length);
-        String::from_utf8(self.buffer).map_err(|_| MintError::Serialize)
-    }
-}
-
-fn too_long(length: usize) -> MintError {
-    MintError::TooLong {
-        length,
-        limit: MAX_TOKEN_BYTES,
-    }
 }
 
 /// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones

@@ -1,15 +1,21 @@
 //! `SigningKeyRing`: the keys an issuer signs with, and the order in which they come and go, so that
 //! no verifier ever meets a token whose key it could not have known.
 
+mod error;
+mod signer;
+
+pub use error::SigningKeyError;
+pub(crate) use signer::Signer;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use m2m_crypto::{Algorithm, MacKey, SignError, SigningKey, VerifyingKey};
+use m2m_crypto::{MacKey, SigningKey, VerifyingKey};
 use m2m_types::{Live, Timestamp};
 
 use crate::jwk_set::JwkSet;
-use crate::key_set::{Key, KeySet, KeySetError};
+use crate::key_set::KeySet;
 
 /// The keys of one issuer. Each goes one way: *published* (verifiers can know it) → *active* (tokens
 /// are signed with it) → *retiring* (its tokens are still accepted) → gone.
@@ -74,14 +80,6 @@ pub(crate) struct ActiveKey {
     pub(crate) signer: Arc<Signer>,
 }
 
-/// How tokens are signed.
-pub(crate) enum Signer {
-    Local(SigningKey),
-    /// Somebody else holds the private key: a KMS, an HSM.
-    External(VerifyingKey),
-    Secret(Arc<MacKey>),
-}
-
 /// How far a key of a [`SigningKeyRing`] has come.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,41 +95,6 @@ pub enum SigningKeyState {
     Retiring {
         /// The first second in which none of its tokens is accepted.
         until: Timestamp,
-    },
-}
-
-/// Why a key ring was not changed.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SigningKeyError {
-    /// The key cannot be added.
-    #[error("the key cannot be added: {0}")]
-    Set(KeySetError),
-    /// There is no such key.
-    #[error("no key {kid:?} in this ring; published ones are in its JWK set")]
-    Unknown {
-        /// The name asked for.
-        kid: Box<str>,
-    },
-    /// The key has not been published for long enough: some verifiers would not know it.
-    #[error("key {kid:?} may be used from {from} on, when every verifier can know it")]
-    TooEarly {
-        /// Its name.
-        kid: Box<str>,
-        /// When to try again.
-        from: Timestamp,
-    },
-    /// The key was active before. What is retired does not come back.
-    #[error("key {kid:?} is retiring; a retired key is never used again")]
-    Retiring {
-        /// Its name.
-        kid: Box<str>,
-    },
-    /// The key is in use; another one must be activated first.
-    #[error("key {kid:?} is the one in use; activate another one first")]
-    InUse {
-        /// Its name.
-        kid: Box<str>,
     },
 }
 
@@ -398,41 +361,6 @@ impl SigningKeyRing {
     /// A panic while the lock was held left the old keys in place, which are sound.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<RingKey>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Signer {
-    pub(crate) fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Local(key) => key.algorithm(),
-            Self::External(key) => key.algorithm(),
-            Self::Secret(key) => key.algorithm(),
-        }
-    }
-
-    pub(crate) fn signature_bytes(&self) -> usize {
-        match self {
-            Self::Local(key) => key.signature_bytes(),
-            Self::External(key) => key.signature_bytes(),
-            Self::Secret(key) => key.signature_bytes(),
-        }
-    }
-
-    /// Signs, if the key is here; `None` if somebody else holds it.
-    pub(crate) fn sign(&self, message: &[u8], out: &mut [u8]) -> Option<Result<usize, SignError>> {
-        match self {
-            Self::Local(key) => Some(key.sign(message, out)),
-            Self::Secret(key) => Some(key.sign(message, out)),
-            Self::External(_) => None,
-        }
-    }
-
-    pub(crate) fn verifier(&self) -> Key {
-        match self {
-            Self::Local(key) => Key::Public(key.verifying_key().clone()),
-            Self::External(key) => Key::Public(key.clone()),
-            Self::Secret(key) => Key::Secret(Arc::clone(key)),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use m2m_types::Timestamp;
 use serde::Serialize;
 
-use super::{MintError, too_long};
+use super::MintError;
 use crate::MAX_TOKEN_BYTES;
 use crate::json::{Member, tag_of};
 use crate::request::TokenRequest;
@@ -199,7 +199,7 @@ pub(super) fn further<'b, C: Serialize + ?Sized>(
     }
     // Longer than a token may be: no need to write them down.
     if length > MAX_TOKEN_BYTES {
-        return Err(too_long(length));
+        return Err(MintError::too_long(length));
     }
     room.resize(length, 0);
     if write(room)? != length {
