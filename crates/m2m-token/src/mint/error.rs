@@ -61,7 +61,7 @@ pub enum MintError {
     /// There is no randomness, so no token.
     #[error("no randomness for the token's name: {0}")]
     Random(RandomError),
-    /// The active key is held elsewhere: use [`Minter::prepare`].
+    /// The active key is held elsewhere: use [`crate::Minter::prepare`].
     #[error("the active key is held elsewhere; use `prepare` and `attach`")]
     External,
     /// The key could not sign.
