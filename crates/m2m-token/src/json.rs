@@ -5,6 +5,7 @@
 mod error;
 mod scan;
 mod strings;
+mod usual;
 
 pub use error::JsonError;
 use scan::Scanner;

@@ -2,33 +2,32 @@
 //! without I/O and without allocating.
 
 mod builder;
+mod checks;
+mod signature;
 
 pub use builder::{PolicyError, VerifierBuilder};
+use checks::missing;
+pub use signature::MAX_KEYS_TRIED;
+use signature::Signed;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use m2m_crypto::Thumbprint;
-use m2m_revoke::{Revocations, Revoked, TokenFacts};
-use m2m_types::{ServiceIdRef, Timestamp, TrustDomain};
+use m2m_revoke::Revocations;
+use m2m_types::{Timestamp, TrustDomain};
 
 use crate::algorithms::AlgorithmSet;
-use crate::base64url::{Base64Url, encoded_len};
+use crate::base64url::Base64Url;
 use crate::cache::{CachedToken, Grounds, TokenCache};
 use crate::claims::{self, Claims};
-use crate::error::{ClaimName, Part, VerifyError};
+use crate::error::{Part, VerifyError};
 use crate::excerpt::Excerpt;
 use crate::header::{Header, KnownHeaders};
-use crate::key_set::{Entry, KeySet};
 use crate::policy::{Audience, Issuer, Issuers, Presenter, TokenType};
 use crate::scratch::Scratch;
 use crate::split::Split;
 use crate::verified::{Body, Verified};
-
-/// The most of an issuer's keys that are tried for a token without `kid`: what a stranger's token
-/// can cost is at most this many signature checks.
-pub const MAX_KEYS_TRIED: usize = 2;
 
 /// Verifies tokens for one purpose: of these issuers, for this audience, of this type.
 ///
@@ -335,218 +334,6 @@ impl Verifier {
             .ok_or_else(|| VerifyError::IssuerUnknown {
                 found: Excerpt::new(name),
             })
-    }
-
-    /// Finds the key that the header names, or the few that could be meant, and checks the signature.
-    fn check_signature<'k>(
-        &self,
-        header: &Header<'_>,
-        keys: &'k KeySet,
-        signed: &mut Signed<'_>,
-        now: Timestamp,
-    ) -> Result<&'k Entry, VerifyError> {
-        let in_use = |entry: &&Entry| entry.until.is_none_or(|until| now < until);
-        if let Some(kid) = &header.kid {
-            let entry = keys.find(kid).filter(in_use);
-            let entry = entry.ok_or_else(|| VerifyError::KeyUnknown {
-                kid: Some(Excerpt::new(kid)).into(),
-                algorithm: header.algorithm,
-            })?;
-            let key = entry.key.algorithm();
-            if !key.accepts(header.algorithm) {
-                return Err(VerifyError::AlgorithmMismatch {
-                    header: header.algorithm,
-                    key,
-                });
-            }
-            return self.check_with(entry, signed);
-        }
-        let fitting = || keys.candidates(header.algorithm).filter(in_use);
-        let candidates = fitting().count();
-        if candidates == 0 {
-            return Err(VerifyError::KeyUnknown {
-                kid: None.into(),
-                algorithm: header.algorithm,
-            });
-        }
-        if candidates > MAX_KEYS_TRIED {
-            return Err(VerifyError::KeyAmbiguous {
-                candidates,
-                limit: MAX_KEYS_TRIED,
-            });
-        }
-        let mut result = Err(VerifyError::Signature);
-        for entry in fitting() {
-            result = self.check_with(entry, signed);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
-    }
-
-    #[inline]
-    fn check_with<'k>(
-        &self,
-        entry: &'k Entry,
-        signed: &mut Signed<'_>,
-    ) -> Result<&'k Entry, VerifyError> {
-        // The key says how long its signatures are: nothing else is worth decoding.
-        let split = &signed.split;
-        if split.signature.len() != encoded_len(entry.key.signature_bytes()) {
-            return Err(VerifyError::Signature);
-        }
-        let signature = match signed.signature {
-            Some(signature) => signature,
-            None => self.decode(Part::Signature, split.signature, signed.buffer)?,
-        };
-        entry
-            .key
-            .verify(split.signing_input, signature)
-            .map_err(|_| VerifyError::Signature)?;
-        Ok(entry)
-    }
-
-    /// Checks what the issuer says against what this verifier is for. Gives the span of time in
-    /// which that holds.
-    fn check_claims(
-        &self,
-        claims: &Claims<'_>,
-        now: Timestamp,
-    ) -> Result<(Timestamp, Timestamp), VerifyError> {
-        self.check_audience(claims)?;
-        if self.subject_required && claims.subject().is_none() {
-            return Err(missing("sub"));
-        }
-        if let Some(domain) = &self.trust_domain {
-            let subject = claims.subject().ok_or_else(|| missing("sub"))?;
-            let id = ServiceIdRef::parse(subject)
-                .map_err(|problem| VerifyError::SubjectNotSpiffe { problem })?;
-            if !id.is_member_of(domain) {
-                return Err(VerifyError::TrustDomain {
-                    expected: Excerpt::new(domain.as_str()),
-                });
-            }
-        }
-        if let Some(name) = self.required.iter().find(|name| !claims.contains(name)) {
-            return Err(missing(name));
-        }
-        self.check_dates(claims, now)
-    }
-
-    fn check_audience(&self, claims: &Claims<'_>) -> Result<(), VerifyError> {
-        if self.audience.is_ignored() {
-            return Ok(());
-        }
-        let count = claims.facts.audiences;
-        if count == 0 {
-            return Err(missing("aud"));
-        }
-        let names = &self.audience.names;
-        if !names.iter().any(|name| claims.has_audience(name)) {
-            return Err(VerifyError::Audience {
-                expected: Excerpt::new(names.first().map_or("", |name| name)),
-            });
-        }
-        if count > 1 && !self.audience.others {
-            return Err(VerifyError::OtherAudiences { count });
-        }
-        Ok(())
-    }
-
-    /// The dates of RFC 7519 §4.1.4 to §4.1.6. A token holds from the second `nbf` and `iat` name
-    /// until before the one `exp` names, either way stretched by the leeway.
-    fn check_dates(
-        &self,
-        claims: &Claims<'_>,
-        now: Timestamp,
-    ) -> Result<(Timestamp, Timestamp), VerifyError> {
-        let leeway = self.leeway;
-        let (issued, not_before) = (claims.issued_at(), claims.not_before());
-        let expires = match claims.expires_at() {
-            None if !self.expiry_required => Timestamp::MAX,
-            expires => expires.ok_or_else(|| missing("exp"))?,
-        };
-        let from = issued.max(not_before).unwrap_or(Timestamp::MIN);
-        if (issued.is_some() || not_before.is_some()) && from >= expires {
-            return Err(VerifyError::Lifetime { from, expires });
-        }
-        let until = expires.saturating_add(leeway);
-        if now >= until {
-            return Err(VerifyError::Expired {
-                expires,
-                now,
-                leeway,
-            });
-        }
-        let latest = now.saturating_add(leeway);
-        if let Some(not_before) = not_before.filter(|time| *time > latest) {
-            return Err(VerifyError::NotYetValid {
-                not_before,
-                now,
-                leeway,
-            });
-        }
-        if let Some(issued) = issued.filter(|time| *time > latest) {
-            return Err(VerifyError::IssuedInFuture {
-                issued,
-                now,
-                leeway,
-            });
-        }
-        if let Some(limit) = self.max_lifetime {
-            let issued = issued.ok_or_else(|| missing("iat"))?;
-            let lifetime = expires.checked_since(issued).unwrap_or_default();
-            if lifetime > limit {
-                return Err(VerifyError::LifetimeTooLong { lifetime, limit });
-            }
-        }
-        Ok((from.saturating_sub(leeway), until))
-    }
-
-    #[inline]
-    fn check_binding(&self, claims: &Claims<'_>, presenter: &Presenter) -> Result<(), VerifyError> {
-        match (&claims.facts.confirmation, self.binding) {
-            (_, BindingRule::Ignored) | (None, BindingRule::Checked) => Ok(()),
-            (None, BindingRule::Required) => Err(VerifyError::BindingRequired),
-            (Some(confirmation), _) => confirmation.check(presenter),
-        }
-    }
-
-    fn check_revocation(
-        &self,
-        revocations: &Revocations,
-        claims: &Claims<'_>,
-        key: Option<&Thumbprint>,
-        now: Timestamp,
-    ) -> Result<(), VerifyError> {
-        let facts = TokenFacts {
-            issuer: claims.issuer().unwrap_or_default(),
-            jti: claims.token_id(),
-            subject: claims.subject(),
-            session: claims.session_id(),
-            key: key.map(Thumbprint::as_bytes),
-            issued_at: claims.issued_at(),
-        };
-        revocations
-            .check_token(&facts, now)
-            .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
-    }
-}
-
-/// A token's signature and what is signed.
-struct Signed<'t> {
-    split: Split<'t>,
-    /// The signature, if it was decoded before, and else room to decode it.
-    signature: Option<&'t [u8]>,
-    buffer: &'t mut [u8],
-}
-
-#[cold]
-#[inline(never)]
-fn missing(name: &str) -> VerifyError {
-    VerifyError::ClaimMissing {
-        name: ClaimName::new(name),
     }
 }
 
