@@ -117,8 +117,10 @@ pub(crate) struct KnownHeader {
 }
 
 impl KnownHeaders {
-    /// How many are kept: more than the keys that most verifiers meet.
-    const SLOTS: usize = 32;
+    /// How many are kept: many more than the keys that most verifiers meet.
+    const SLOTS: usize = 64;
+    /// In how many slots one may stand, from the one that its text gives on.
+    const WAYS: usize = 4;
     /// Longer ones (with certificates in them, say) are read each time.
     const MAX_TEXT_BYTES: usize = 512;
 
@@ -130,24 +132,43 @@ impl KnownHeaders {
 
     #[inline]
     pub(crate) fn find(&self, text: &[u8]) -> Option<arc_swap::Guard<Option<Arc<KnownHeader>>>> {
-        let known = self.slots.get(Self::slot(text))?.load();
-        match &*known {
-            Some(header) if *header.text == *text => Some(known),
-            _ => None,
+        for at in Self::slots(text) {
+            let known = self.slots.get(at)?.load();
+            match &*known {
+                Some(header) if *header.text == *text => return Some(known),
+                Some(_) => {}
+                // Slots are never emptied, so it stands in none behind this one.
+                None => return None,
+            }
         }
+        None
     }
 
+    /// Keeps a header in its first slot that is free; if none is, another header makes place for it.
     pub(crate) fn insert(&self, text: &[u8], header: Header<'_>, signature_characters: usize) {
         if text.len() > Self::MAX_TEXT_BYTES {
             return;
         }
-        if let Some(slot) = self.slots.get(Self::slot(text)) {
+        let is_free = |at: &usize| {
+            self.slots
+                .get(*at)
+                .is_some_and(|slot| slot.load().is_none())
+        };
+        let free = Self::slots(text).find(is_free);
+        let at = free.unwrap_or(Self::slot(text));
+        if let Some(slot) = self.slots.get(at) {
             slot.store(Some(Arc::new(KnownHeader {
                 text: Box::from(text),
                 header: header.into_owned(),
                 signature_characters,
             })));
         }
+    }
+
+    #[inline]
+    fn slots(text: &[u8]) -> impl Iterator<Item = usize> {
+        let first = Self::slot(text);
+        (0..Self::WAYS).map(move |way| (first + way) % Self::SLOTS)
     }
 
     /// A slot for `text`, from bytes in its middle and at its end: where key ids are.
@@ -159,7 +180,7 @@ impl KnownHeaders {
                 .map_or(0, |bytes| u64::from_le_bytes(*bytes))
         };
         let mixed = word(text.len() / 2) ^ word(text.len().saturating_sub(9)).rotate_left(29);
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize % Self::SLOTS
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % Self::SLOTS
     }
 }
 
@@ -274,5 +295,27 @@ mod tests {
         assert!(known.find(b"eyJhbGciOi").is_none());
         known.insert(&[b'x'; 513], header, 43);
         assert!(known.find(&[b'x'; 513]).is_none());
+    }
+
+    #[test]
+    fn headers_that_fall_on_one_slot_do_not_push_each_other_out() {
+        let known = KnownHeaders::new();
+        let header = parse(r#"{"alg":"ES256","kid":"k1"}"#).unwrap();
+        let home = KnownHeaders::slot(b"header-0");
+        let crowd: Vec<String> = (0..10_000)
+            .map(|i| format!("header-{i}"))
+            .filter(|text| KnownHeaders::slot(text.as_bytes()) == home)
+            .take(KnownHeaders::WAYS)
+            .collect();
+        assert_eq!(crowd.len(), KnownHeaders::WAYS);
+        for text in &crowd {
+            known.insert(text.as_bytes(), header.clone(), 43);
+        }
+        assert!(
+            crowd
+                .iter()
+                .all(|text| known.find(text.as_bytes()).is_some())
+        );
+        assert!(known.find(b"header-?").is_none());
     }
 }
