@@ -2,7 +2,7 @@
 //! a token be refused, a key that rotates while calls go on, and a revocation.
 //!
 //! ```text
-//! cargo run --release --example quickstart
+//! cargo run --release -p m2m-examples --example quickstart
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a program for people")]

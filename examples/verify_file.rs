@@ -2,7 +2,7 @@
 //! JWK set in a file.
 //!
 //! ```text
-//! cargo run --release --example verify_file -- --keys jwks.json --issuer https://idp.example \
+//! cargo run --release -p m2m-examples --example verify_file -- --keys jwks.json --issuer https://idp.example \
 //!     --audience my-service [--type at+jwt|jwt|jwt-or-absent|NAME] [--rsa-algorithm PS256]
 //!     [--at SECONDS] [TOKEN-FILE]
 //! ```
