@@ -186,10 +186,7 @@ impl Minter {
             }
         }
         // A scope may be of any length, but verifiers refuse control characters in it as well.
-        if request
-            .scope
-            .is_some_and(|scope| scope.bytes().any(|byte| byte.is_ascii_control()))
-        {
+        if request.scope.is_some_and(has_control_characters) {
             return Err(MintError::Text { name: "scope" });
         }
         let mut token_id = [0; TOKEN_ID_CHARS];
@@ -291,8 +288,13 @@ impl Minter {
 
 /// Whether verifiers take `text` for a name.
 fn is_name(text: &str) -> bool {
-    (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len())
-        && !text.bytes().any(|byte| byte.is_ascii_control())
+    (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len()) && !has_control_characters(text)
+}
+
+/// Looks at all of it rather than stop early: then many bytes are looked at together.
+fn has_control_characters(text: &str) -> bool {
+    let found = |found, byte: u8| found | byte.is_ascii_control();
+    text.bytes().fold(false, found)
 }
 
 /// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones
