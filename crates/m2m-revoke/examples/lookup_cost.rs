@@ -44,6 +44,7 @@ fn main() -> Result<ExitCode, Failure> {
     let loaded = load(&revocations)?;
     let peer = peer(entries);
 
+    let issuer = revocations.prepare_issuer(ISSUER);
     let hits = Questions::new(|n| scatter(n) % entries);
     let misses = Questions::new(|n| entries + n);
     let shared = Live::new(
@@ -53,7 +54,7 @@ fn main() -> Result<ExitCode, Failure> {
     );
     let mut rows = Vec::new();
     for (name, questions, answer) in [("hit", &hits, true), ("miss", &misses, false)] {
-        let mut columns = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        let mut columns = [const { Vec::new() }; 5];
         for _ in 0..ROUNDS {
             let round = [
                 questions.ask(answer, |id, _| peer.contains(&id))?,
@@ -69,6 +70,10 @@ fn main() -> Result<ExitCode, Failure> {
                 questions.ask(answer, |_, jti| {
                     let facts = facts(jti.as_str(), now);
                     revocations.check_token(&facts, now).is_err()
+                })?,
+                questions.ask(answer, |_, jti| {
+                    let facts = facts(jti.as_str(), now);
+                    revocations.check_token_of(&issuer, &facts, now).is_err()
                 })?,
             ];
             for (column, value) in columns.iter_mut().zip(round) {
@@ -86,11 +91,11 @@ fn main() -> Result<ExitCode, Failure> {
     println!("built {CHUNK} at a time in {built:?}");
     println!("loaded from its bytes, checked, in {loaded:?}");
     println!("ns a look-up, the calmest of {ROUNDS} rounds");
-    println!("        set  set, same question   check  check_token   check : set, : same question");
-    for (name, [set, same, check, token]) in &rows {
-        let (to_set, to_same) = (check / set, check / same);
+    println!("        set  set, same question   check  check_token  check_token_of : set  : same");
+    for (name, [set, same, check, token, of]) in &rows {
+        let (to_set, to_same) = (of / set, of / same);
         println!(
-            "{name:4} {set:6.1} {same:19.1} {check:7.1} {token:12.1} {to_set:13.2} {to_same:17.2}"
+            "{name:4} {set:6.1} {same:19.1} {check:7.1} {token:12.1} {of:15.1} {to_set:5.2} {to_same:7.2}"
         );
     }
     println!("empty: {:.1} ns", empty(now)?);

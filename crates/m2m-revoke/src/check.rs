@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use m2m_types::Timestamp;
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, IssuerScopes, PreparedIssuer, Scope};
 use crate::header::kind_bit;
 use crate::set::{Revocations, State};
 use crate::target::{Kind, Target};
@@ -40,12 +40,46 @@ pub struct Revoked {
 }
 
 /// The kinds that a token can be revoked by.
-const TOKEN_KINDS: u32 = ISSUER_KINDS | kind_bit(Kind::Service.tag());
-/// Those of them that an issuer's name is part of.
-const ISSUER_KINDS: u32 = kind_bit(Kind::Token.tag())
+const TOKEN_KINDS: u32 = kind_bit(Kind::Token.tag())
     | kind_bit(Kind::Subject.tag())
+    | kind_bit(Kind::Service.tag())
     | kind_bit(Kind::Session.tag())
     | kind_bit(Kind::Key.tag());
+
+/// How many they are.
+const KINDS: usize = TOKEN_KINDS.count_ones() as usize;
+
+/// What is looked up for one token, in order.
+struct Wanted {
+    fingerprints: [Fingerprint; KINDS],
+    len: usize,
+}
+
+/// Where no fingerprint has been written.
+const NOTHING: Fingerprint = Fingerprint::from_bits(0);
+
+impl Wanted {
+    /// One for each of the kinds at most, so there is room.
+    #[inline]
+    fn push(&mut self, fingerprint: Fingerprint) {
+        if let Some(free) = self.fingerprints.get_mut(self.len) {
+            *free = fingerprint;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.fingerprints.iter().copied().take(self.len)
+    }
+}
+
+/// The kind that is part of every fingerprint.
+#[cold]
+fn kind_of(fingerprint: Fingerprint) -> Kind {
+    let is_it = |kind: &Kind| kind.tag() == fingerprint.tag();
+    Kind::ALL.into_iter().find(is_it).unwrap_or(Kind::Token)
+}
 
 impl Revoked {
     fn by(kind: Kind, term: Term) -> Self {
@@ -127,24 +161,74 @@ impl Revocations {
         if present == 0 {
             return Ok(());
         }
-        self.check_token_by(present, facts, now)
+        self.check_token_by(present, None, facts, now)
+    }
+
+    /// Prepares for tokens of `issuer`, the exact text of their `iss`, so that
+    /// [`Revocations::check_token_of`] need not hash it every time.
+    pub fn prepare_issuer(&self, issuer: &str) -> PreparedIssuer {
+        self.fingerprints.prepare(issuer)
+    }
+
+    /// [`Revocations::check_token`] with less to do if the token is of the issuer that was prepared
+    /// for. The answer is the same in any case.
+    ///
+    /// ```
+    /// use m2m_revoke::{Revocations, Target, TokenFacts};
+    /// use m2m_types::Timestamp;
+    ///
+    /// let now = Timestamp::from_unix_seconds(1_700_000_000)?;
+    /// let revocations = Revocations::new([7; 16], now); // from a random generator, in earnest
+    /// let issuer = revocations.prepare_issuer("https://issuer.example"); // once
+    ///
+    /// let facts = TokenFacts {
+    ///     issuer: "https://issuer.example",
+    ///     jti: Some("a-1"),
+    ///     subject: None,
+    ///     session: None,
+    ///     key: None,
+    ///     issued_at: Some(now),
+    /// };
+    /// assert!(revocations.check_token_of(&issuer, &facts, now).is_ok());
+    ///
+    /// let target = Target::Token { issuer: facts.issuer, jti: "a-1" };
+    /// revocations.revoke(target, Timestamp::MAX)?;
+    /// assert!(revocations.check_token_of(&issuer, &facts, now).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Revoked`], as [`Revocations::check_token`].
+    #[inline]
+    pub fn check_token_of(
+        &self,
+        issuer: &PreparedIssuer,
+        facts: &TokenFacts<'_>,
+        now: Timestamp,
+    ) -> Result<(), Revoked> {
+        let present = self.present() & TOKEN_KINDS;
+        if present == 0 {
+            return Ok(());
+        }
+        let scopes = self.fingerprints.prepared(issuer, facts.issuer);
+        self.check_token_by(present, scopes, facts, now)
     }
 
     #[inline(never)]
     fn check_token_by(
         &self,
         present: u32,
+        scopes: Option<&IssuerScopes>,
         facts: &TokenFacts<'_>,
         now: Timestamp,
     ) -> Result<(), Revoked> {
         // All hashing before the first look-up: the look-ups then wait for memory together.
-        let fingerprints = self.fingerprints_of(present, facts);
         let state = self.state.load();
-        for (kind, fingerprint) in fingerprints {
-            if let Some(fingerprint) = fingerprint {
-                judge(&state, fingerprint, facts.issued_at, now)
-                    .map_err(|term| Revoked::by(kind, term))?;
-            }
+        let wanted = self.wanted(present, scopes, facts);
+        for fingerprint in wanted.iter() {
+            judge(&state, fingerprint, facts.issued_at, now)
+                .map_err(|term| Revoked::by(kind_of(fingerprint), term))?;
         }
         Ok(())
     }
@@ -152,39 +236,56 @@ impl Revocations {
     /// What to look up for a token, in the order of [`Revocations::check_token`]: nothing for what
     /// it does not say and for kinds that are not `present`.
     #[inline]
-    fn fingerprints_of(
+    fn wanted(
         &self,
         present: u32,
+        scopes: Option<&IssuerScopes>,
         facts: &TokenFacts<'_>,
-    ) -> [(Kind, Option<Fingerprint>); 5] {
-        let is_present = |kind: Kind| present & kind_bit(kind.tag()) != 0;
-        let mut issuer =
-            (present & ISSUER_KINDS != 0).then(|| self.fingerprints.scope(facts.issuer.as_bytes()));
-        let mut of = |kind: Kind, name: Option<&[u8]>| {
-            let scope = issuer.as_mut().filter(|_| is_present(kind))?;
-            Some(scope.fingerprint(kind, name?))
+    ) -> Wanted {
+        let mut wanted = Wanted {
+            fingerprints: [NOTHING; KINDS],
+            len: 0,
+        };
+        let mut add = |kind: Kind, prepared: Option<&Scope>, name: Option<&[u8]>| {
+            if present & kind_bit(kind.tag()) == 0 {
+                return;
+            }
+            if let Some(name) = name {
+                wanted.push(match prepared {
+                    Some(scope) => scope.fingerprint(name),
+                    None => self.fingerprint_anew(kind, facts.issuer, name),
+                });
+            }
         };
         let subject = facts.subject.map(str::as_bytes);
+        add(
+            Kind::Token,
+            scopes.map(|scopes| &scopes.token),
+            facts.jti.map(str::as_bytes),
+        );
+        add(
+            Kind::Session,
+            scopes.map(|scopes| &scopes.session),
+            facts.session.map(str::as_bytes),
+        );
+        add(Kind::Subject, scopes.map(|scopes| &scopes.subject), subject);
         // Only a well-formed service name is ever revoked as one, and equal names are equal bytes,
         // so the subject need not be parsed.
-        let service = subject.filter(|_| is_present(Kind::Service));
-        let service = service.map(|name| {
-            let mut scope = self.fingerprints.scope(&[]);
-            scope.fingerprint(Kind::Service, name)
-        });
-        [
-            (Kind::Token, of(Kind::Token, facts.jti.map(str::as_bytes))),
-            (
-                Kind::Session,
-                of(Kind::Session, facts.session.map(str::as_bytes)),
-            ),
-            (Kind::Subject, of(Kind::Subject, subject)),
-            (Kind::Service, service),
-            (
-                Kind::Key,
-                of(Kind::Key, facts.key.map(<[u8; 32]>::as_slice)),
-            ),
-        ]
+        add(Kind::Service, Some(self.fingerprints.services()), subject);
+        add(
+            Kind::Key,
+            scopes.map(|scopes| &scopes.key),
+            facts.key.map(<[u8; 32]>::as_slice),
+        );
+        wanted
+    }
+
+    /// The fingerprint of what a token says of itself, for an issuer that was not prepared.
+    #[inline(never)]
+    fn fingerprint_anew(&self, kind: Kind, issuer: &str, name: &[u8]) -> Fingerprint {
+        self.fingerprints
+            .scope(kind, issuer.as_bytes())
+            .fingerprint(name)
     }
 
     /// The kinds of which something is revoked.

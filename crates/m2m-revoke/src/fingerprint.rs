@@ -1,12 +1,22 @@
 //! Fingerprints: what the set keeps of a target, 124 bits of keyed hash and its kind.
+//!
+//! Two steps, both SipHash-1-3 with 128 bits of result:
+//!
+//! 1. The set's key and `kind ‖ first field` give the key of a [`Scope`]: of the tokens of one issuer,
+//!    say, or of its sessions.
+//! 2. That key and the second field give the fingerprint.
+//!
+//! Both inputs have one part of variable length, at their end, so no two targets are hashed alike; and
+//! whoever knows the first field beforehand takes the first step once, see [`PreparedIssuer`].
 
+use std::fmt;
 use std::hash::Hasher;
 
-use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
+use siphasher::sip128::{Hash128, SipHasher13};
 
 use crate::target::Kind;
 
-/// 124 bits of SipHash-1-3 under the set's key, and the kind in the lowest four bits.
+/// 124 bits of SipHash-1-3 under the key of a scope, and the kind in the lowest four bits.
 ///
 /// The kind is part of the value, so targets of different kinds never meet, and an entry tells what
 /// kind it is without its name. Never zero, because no kind is.
@@ -19,25 +29,40 @@ const KIND_MASK: u128 = 0xf;
 #[derive(Clone)]
 pub(crate) struct Fingerprints {
     start: SipHasher13,
+    /// Of [`Kind::Service`], which has no first field: asked for with every token.
+    services: Scope,
 }
 
-/// The first field of a target, usually the issuer, and room for the rest: what a token is checked
-/// for mostly shares it.
+/// All targets of one kind with the same first field, which usually is the issuer.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope {
+    kind: Kind,
+    key: (u64, u64),
+}
+
+/// The scopes that an issuer's tokens are looked for in.
+#[derive(Clone, Copy)]
+pub(crate) struct IssuerScopes {
+    pub(crate) token: Scope,
+    pub(crate) session: Scope,
+    pub(crate) subject: Scope,
+    pub(crate) key: Scope,
+}
+
+/// An issuer whose part of the fingerprints has been worked out, for
+/// [`Revocations::check_token_of`](crate::Revocations::check_token_of).
 ///
-/// Names that fit are put together here and hashed at one go, which takes half the instructions of
-/// feeding them to the hasher piece by piece. Longer ones are fed.
-pub(crate) struct Scope<'a> {
-    start: &'a SipHasher13,
-    first: &'a [u8],
-    buffer: [u8; BUFFER],
-    /// The bytes of the buffer that hold the first field and its length; `None` if it is too long.
-    filled: Option<usize>,
+/// [`Revocations::prepare_issuer`](crate::Revocations::prepare_issuer) makes it, and whoever knows
+/// beforehand whose tokens come keeps it. It only saves work: of a token of somebody else, or in a set
+/// with another key, everything is worked out anew, so no answer depends on it.
+///
+/// It knows the set's key, so it is not for strangers either.
+#[derive(Clone)]
+pub struct PreparedIssuer {
+    name: Box<str>,
+    set_key: (u64, u64),
+    scopes: IssuerScopes,
 }
-
-/// An issuer, a kind and a name of usual lengths.
-const BUFFER: usize = 256;
-/// A length before each field, and the kind with the second one.
-const LENGTH: usize = 8;
 
 impl Fingerprint {
     pub(crate) const fn from_bits(bits: u128) -> Self {
@@ -66,8 +91,10 @@ impl Fingerprint {
 
 impl Fingerprints {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
+        let start = SipHasher13::new_with_key(key);
         Self {
-            start: SipHasher13::new_with_key(key),
+            start,
+            services: scope(start, Kind::Service, &[]),
         }
     }
 
@@ -75,62 +102,67 @@ impl Fingerprints {
         self.start.key()
     }
 
-    /// Begins a target whose first field is `first`, empty for kinds that have only one.
-    #[inline]
-    pub(crate) fn scope<'a>(&'a self, first: &'a [u8]) -> Scope<'a> {
-        let mut buffer = [0; BUFFER];
-        let length = (first.len() as u64).to_le_bytes();
-        Scope {
-            start: &self.start,
-            first,
-            filled: append(&mut buffer, 0, &length, first),
-            buffer,
+    /// The targets of this `kind` whose first field is `first`, empty for kinds that have only one.
+    pub(crate) fn scope(&self, kind: Kind, first: &[u8]) -> Scope {
+        scope(self.start, kind, first)
+    }
+
+    pub(crate) const fn services(&self) -> &Scope {
+        &self.services
+    }
+
+    pub(crate) fn prepare(&self, issuer: &str) -> PreparedIssuer {
+        let of = |kind| self.scope(kind, issuer.as_bytes());
+        PreparedIssuer {
+            name: Box::from(issuer),
+            set_key: self.start.keys(),
+            scopes: IssuerScopes {
+                token: of(Kind::Token),
+                session: of(Kind::Session),
+                subject: of(Kind::Subject),
+                key: of(Kind::Key),
+            },
         }
     }
+
+    /// What was prepared, if it is for these fingerprints and this issuer.
+    #[inline]
+    pub(crate) fn prepared<'a>(
+        &self,
+        prepared: &'a PreparedIssuer,
+        issuer: &str,
+    ) -> Option<&'a IssuerScopes> {
+        let fits = prepared.set_key == self.start.keys() && *prepared.name == *issuer;
+        fits.then_some(&prepared.scopes)
+    }
 }
 
-impl Scope<'_> {
-    /// The fingerprint of the target of this `kind` with the fields `first` and `second`.
+impl Scope {
+    /// The fingerprint of the target in this scope whose second field is `second`.
     ///
-    /// Both lengths and the kind are hashed before what they describe, so no two targets give the
-    /// same input. A length takes 56 bits, more than memory can have.
-    pub(crate) fn fingerprint(&mut self, kind: Kind, second: &[u8]) -> Fingerprint {
-        let description = (u64::from(kind.tag()) << 56) | second.len() as u64;
-        let description = description.to_le_bytes();
-        let end = self
-            .filled
-            .and_then(|filled| append(&mut self.buffer, filled, &description, second));
-        let hash = match end.and_then(|end| self.buffer.get(..end)) {
-            Some(whole) => self.start.hash(whole),
-            None => self.feed(&description, second),
-        };
-        Fingerprint((hash.as_u128() & !KIND_MASK) | u128::from(kind.tag()))
-    }
-
-    /// Hashes what does not fit into the buffer: the same bytes, so the same hash.
-    #[cold]
-    fn feed(&self, description: &[u8; LENGTH], second: &[u8]) -> Hash128 {
-        let mut hasher = *self.start;
-        hasher.write(&(self.first.len() as u64).to_le_bytes());
-        hasher.write(self.first);
-        hasher.write(description);
-        hasher.write(second);
-        hasher.finish128()
+    /// Hashed where it lies, at one go. Not inlined: five kinds of a token come here.
+    #[inline(never)]
+    pub(crate) fn fingerprint(&self, second: &[u8]) -> Fingerprint {
+        let (low, high) = self.key;
+        let hash = SipHasher13::new_with_keys(low, high).hash(second);
+        Fingerprint((hash.as_u128() & !KIND_MASK) | u128::from(self.kind.tag()))
     }
 }
 
-/// Puts a length and a field at `start`; returns where they end, or `None` if they do not fit.
-#[inline]
-fn append(
-    buffer: &mut [u8; BUFFER],
-    start: usize,
-    length: &[u8; LENGTH],
-    field: &[u8],
-) -> Option<usize> {
-    let (to_length, rest) = buffer.get_mut(start..)?.split_first_chunk_mut()?;
-    rest.get_mut(..field.len())?.copy_from_slice(field);
-    *to_length = *length;
-    Some(start + LENGTH + field.len())
+/// The first of the two steps. The kind takes a word of its own: SipHash reads words.
+fn scope(mut start: SipHasher13, kind: Kind, first: &[u8]) -> Scope {
+    start.write(&u64::from(kind.tag()).to_le_bytes());
+    let Hash128 { h1, h2 } = start.hash(first);
+    Scope {
+        kind,
+        key: (h1, h2),
+    }
+}
+
+impl fmt::Debug for PreparedIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PreparedIssuer").field(&self.name).finish()
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +179,7 @@ mod tests {
         for kind in Kind::ALL {
             for first in fields {
                 for second in fields {
-                    let fingerprint = fingerprints.scope(first).fingerprint(kind, second);
+                    let fingerprint = fingerprints.scope(kind, first).fingerprint(second);
                     assert_eq!(fingerprint.tag(), kind.tag());
                     assert!(
                         seen.insert(fingerprint.bits() & !KIND_MASK),
@@ -159,26 +191,74 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fit_the_buffer_and_names_that_do_not_are_hashed_alike() {
+    fn fields_of_every_length_are_told_apart_from_longer_ones() {
+        // The last block of SipHash holds the length modulo 256 and zeros for what is missing.
         let fingerprints = Fingerprints::new(&[7; 16]);
-        for (first, second) in [(0, 0), (1, 0), (22, 36), (120, 120), (240, 0), (241, 0)] {
-            let (first, second) = (vec![b'f'; first], vec![b's'; second]);
-            for (first, second) in [(&first, &second), (&second, &first)] {
-                let mut scope = fingerprints.scope(first);
-                let usual = scope.fingerprint(Kind::Session, second);
-                assert!(scope.fingerprint(Kind::Session, second) == usual, "again");
-                scope.filled = None;
-                assert!(scope.fingerprint(Kind::Session, second) == usual);
-            }
+        let zeros = [0; 600];
+        let mut seen = HashSet::new();
+        for length in 0..zeros.len() {
+            let field = &zeros[..length];
+            let first = fingerprints.scope(Kind::Session, field).fingerprint(b"s");
+            let second = fingerprints.scope(Kind::Session, b"s").fingerprint(field);
+            assert!(seen.insert(first.bits()), "first, {length}");
+            assert!(seen.insert(second.bits()), "second, {length}");
         }
+    }
+
+    #[test]
+    fn a_fingerprint_is_what_the_transfer_form_says() {
+        // Bare SipHash, step by step.
+        let hash = |key: &[u8], input: &[u8]| {
+            let key = key.try_into().unwrap();
+            SipHasher13::new_with_key(key).hash(input).as_u128()
+        };
+        let key = hash(&[7; 16], b"\x01\0\0\0\0\0\0\0https://issuer.example");
+        let expected = (hash(&key.to_le_bytes(), b"a-1") & !KIND_MASK) | 1;
+        let fingerprints = Fingerprints::new(&[7; 16]);
+        let scope = fingerprints.scope(Kind::Token, b"https://issuer.example");
+        assert_eq!(scope.fingerprint(b"a-1").bits(), expected);
+        assert_eq!(expected, FROZEN, "{expected:#x}");
+    }
+
+    /// Changes only together with the version of the transfer form.
+    const FROZEN: u128 = 0x2907_b166_de04_a7ee_4716_d899_b346_c831;
+
+    #[test]
+    fn what_was_prepared_is_used_for_its_issuer_and_its_key_alone() {
+        let ours = Fingerprints::new(&[7; 16]);
+        let prepared = ours.prepare("https://issuer.example");
+        let scopes = ours.prepared(&prepared, "https://issuer.example").unwrap();
+        let anew = |kind| {
+            ours.scope(kind, b"https://issuer.example")
+                .fingerprint(b"n")
+        };
+        assert!(scopes.token.fingerprint(b"n") == anew(Kind::Token));
+        assert!(scopes.session.fingerprint(b"n") == anew(Kind::Session));
+        assert!(scopes.subject.fingerprint(b"n") == anew(Kind::Subject));
+        assert!(scopes.key.fingerprint(b"n") == anew(Kind::Key));
+        assert!(
+            ours.services().fingerprint(b"n") == ours.scope(Kind::Service, b"").fingerprint(b"n")
+        );
+
+        assert!(ours.prepared(&prepared, "https://issuer.exampl").is_none());
+        let theirs = Fingerprints::new(&[8; 16]);
+        assert!(
+            theirs
+                .prepared(&prepared, "https://issuer.example")
+                .is_none()
+        );
+        assert_eq!(
+            format!("{prepared:?}"),
+            "PreparedIssuer(\"https://issuer.example\")"
+        );
     }
 
     #[test]
     fn another_key_gives_other_fingerprints() {
         let of = |key| {
             Fingerprints::new(key)
-                .scope(b"i")
-                .fingerprint(Kind::Token, b"j")
+                .scope(Kind::Token, b"i")
+                .fingerprint(b"j")
         };
         assert!(of(&[1; 16]) != of(&[2; 16]));
         assert_eq!(Fingerprints::new(&[9; 16]).key(), [9; 16]);

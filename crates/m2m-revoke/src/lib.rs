@@ -17,6 +17,7 @@ mod term;
 
 pub use check::{Revoked, TokenFacts};
 pub use error::{MergeError, RebuildError, RevokeError, SnapshotError};
+pub use fingerprint::PreparedIssuer;
 pub use set::{Compaction, DEFAULT_CAPACITY_LIMIT, Revocations};
 pub use snapshot::RevocationSnapshot;
 pub use stats::Stats;

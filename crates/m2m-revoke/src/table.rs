@@ -367,11 +367,8 @@ mod tests {
     #[test]
     fn few_look_ups_leave_their_home() {
         let fingerprints = Fingerprints::new(&[4; 16]);
-        let of = |number: u64| {
-            fingerprints
-                .scope(&[])
-                .fingerprint(Kind::Token, &number.to_le_bytes())
-        };
+        let scope = fingerprints.scope(Kind::Token, &[]);
+        let of = |number: u64| scope.fingerprint(&number.to_le_bytes());
         let held = (0..100_000).map(|number| Entry {
             fingerprint: of(number),
             term: Term::EVERYTHING,

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use m2m_revoke::Revocations;
+use m2m_revoke::{PreparedIssuer, Revocations};
 use m2m_types::{Timestamp, TrustDomain};
 
 use crate::algorithms::AlgorithmSet;
@@ -71,6 +71,8 @@ pub struct Verifier {
     trust_domain: Option<TrustDomain>,
     binding: BindingRule,
     revocations: Option<Arc<Revocations>>,
+    /// In the order of `issuers`; empty without revocations.
+    prepared: Vec<PreparedIssuer>,
     codec: Base64Url,
     known_headers: KnownHeaders,
     cache: Option<TokenCache>,
@@ -174,7 +176,8 @@ impl Verifier {
         // Read before the check: what is revoked in between changes it again.
         let epoch = revocations.epoch();
         if !cached.was_checked_in(epoch) {
-            self.check_revocation(revocations, &cached.claims(), cached.key.as_ref(), now)?;
+            let (at, key) = (cached.issuer(), cached.key.as_ref());
+            self.check_revocation(revocations, at, &cached.claims(), key, now)?;
             cached.set_checked_in(epoch);
         }
         Ok(())
@@ -268,7 +271,7 @@ impl Verifier {
         let mut epoch = 0;
         if let Some(revocations) = &self.revocations {
             epoch = revocations.epoch();
-            self.check_revocation(revocations, &claims, key.as_ref(), now)?;
+            self.check_revocation(revocations, at, &claims, key.as_ref(), now)?;
         }
 
         if known.is_none() {

@@ -222,7 +222,12 @@ impl VerifierBuilder {
         if self.algorithms.is_empty() {
             return Err(PolicyError::NoAlgorithms);
         }
+        let prepared = self.revocations.iter().flat_map(|revocations| {
+            let names = issuers.iter().map(|issuer| &*issuer.name);
+            names.map(|name| revocations.prepare_issuer(name))
+        });
         Ok(Verifier {
+            prepared: prepared.collect(),
             issuers,
             issuer_is_checked: self.issuers.checked,
             audience: self.audience,

@@ -121,9 +121,12 @@ impl Verifier {
         }
     }
 
+    /// `at` is the place of the issuer among ours. If its tokens say another name, as they may where
+    /// that is not checked, they are looked for under that one.
     pub(super) fn check_revocation(
         &self,
         revocations: &Revocations,
+        at: usize,
         claims: &Claims<'_>,
         key: Option<&Thumbprint>,
         now: Timestamp,
@@ -136,9 +139,11 @@ impl Verifier {
             key: key.map(Thumbprint::as_bytes),
             issued_at: claims.issued_at(),
         };
-        revocations
-            .check_token(&facts, now)
-            .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
+        match self.prepared.get(at) {
+            Some(issuer) => revocations.check_token_of(issuer, &facts, now),
+            None => revocations.check_token(&facts, now),
+        }
+        .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
     }
 }
 
