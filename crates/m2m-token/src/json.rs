@@ -92,7 +92,8 @@ impl Member {
             span: Span { start: 0, end: 0 },
         },
         value: Span { start: 0, end: 0 },
-        kind: Kind::Null,
+        // Never read. All zero, so that making room for many is one `memset`.
+        kind: Kind::String,
     };
 
     pub(crate) fn kind(&self) -> Kind {

@@ -27,11 +27,22 @@ const RESERVED: [&str; 11] = [
     "scope",
 ];
 
+/// The tag of each reserved name, no two of which are alike.
+const RESERVED_TAGS: [u32; RESERVED.len()] = {
+    let mut tags = [0; RESERVED.len()];
+    let (mut names, mut rest) = (RESERVED.as_slice(), tags.as_mut_slice());
+    while let ([name, more @ ..], [tag, room @ ..]) = (names, rest) {
+        *tag = tag_of(name.as_bytes());
+        (names, rest) = (more, room);
+    }
+    tags
+};
+
 /// Which of the reserved names `member` has, if it has one.
 pub(super) fn reserved_name(member: &Member, text: &[u8]) -> Option<&'static str> {
-    RESERVED.into_iter().find(|name| {
-        tag_of(name.as_bytes()) == member.tag() && member.is_named(text, name.as_bytes())
-    })
+    let at = RESERVED_TAGS.iter().position(|tag| *tag == member.tag())?;
+    let name = RESERVED.get(at)?;
+    member.is_named(text, name.as_bytes()).then_some(name)
 }
 
 /// What the minter adds to a request.
@@ -89,10 +100,24 @@ pub(super) fn header_room(typ: &str, alg: &str, kid: &str) -> usize {
 
 /// How long a JSON string of this text is at most.
 fn string_room(text: &str) -> usize {
-    let escaped = text.bytes().fold(0, |sum, byte| {
-        sum + usize::from(byte == b'"' || byte == b'\\') + 5 * usize::from(byte < 0x20)
+    if is_plain(text) {
+        return text.len() + 2;
+    }
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' => 1,
+        0..0x20 => 5,
+        _ => 0,
     });
-    2 + text.len() + escaped
+    text.len() + 2 + escapes.sum::<usize>()
+}
+
+/// Whether JSON needs no escape in this text, as in nearly all names. Looks at all of it rather than
+/// stop early: then many bytes are looked at together.
+fn is_plain(text: &str) -> bool {
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    !text
+        .bytes()
+        .fold(false, |found, byte| found | special(byte))
 }
 
 /// A SHA-256 in base64url.
@@ -128,19 +153,18 @@ impl Writer<'_> {
         serde_json::to_writer(&mut *self, value).map_err(io::Error::from)
     }
 
-    /// A JSON string. Names hardly ever need an escape, so that is found out first, many bytes at a
-    /// time.
+    /// A JSON string.
     fn string(&mut self, text: &str) -> io::Result<()> {
-        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-        if text
-            .bytes()
-            .fold(false, |found, byte| found | special(byte))
-        {
+        if !is_plain(text) {
             return self.json(text);
         }
-        self.text("\"")?;
-        self.text(text)?;
-        self.text("\"")
+        let end = self.length + text.len() + 2;
+        if let Some([open, inside @ .., close]) = self.buffer.get_mut(self.length..end) {
+            (*open, *close) = (b'"', b'"');
+            inside.copy_from_slice(text.as_bytes());
+        }
+        self.length = end;
+        Ok(())
     }
 
     /// A further member that is a string; `name` begins with the comma and ends with the colon.
