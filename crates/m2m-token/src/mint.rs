@@ -9,6 +9,7 @@ pub use prepared::PreparedToken;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use m2m_crypto::SecureRandom;
 use m2m_types::Timestamp;
 use serde::Serialize;
@@ -54,6 +55,14 @@ pub struct Minter {
     token_type: Box<str>,
     keys: Arc<SigningKeyRing>,
     codec: Base64Url,
+    /// The header of tokens of the key that was active when one was last made.
+    header: ArcSwapOption<EncodedHeader>,
+}
+
+/// A header in base64url: the same in all tokens of a key, so it is written once.
+struct EncodedHeader {
+    kid: Arc<str>,
+    text: Box<[u8]>,
 }
 
 impl Minter {
@@ -76,11 +85,14 @@ impl Minter {
         if !is_name(issuer) {
             return Err(MintError::Unnamed);
         }
+        let codec = Base64Url::new();
+        let header = EncodedHeader::new(&token_type, &keys.active(), &codec)?;
         Ok(Self {
             issuer: Box::from(issuer),
             token_type,
             keys,
-            codec: Base64Url::new(),
+            codec,
+            header: ArcSwapOption::from_pointee(header),
         })
     }
 
@@ -198,8 +210,6 @@ impl Minter {
             },
             dates,
         };
-        let algorithm = key.signer.algorithm();
-        let header_room = write::header_room(&self.token_type, algorithm.name(), &key.kid);
         let mut small = [0; SMALL_CLAIMS];
         let mut large = Vec::new();
         let further = match request.claims {
@@ -213,30 +223,34 @@ impl Minter {
         let signature_chars = encoded_len(signature_bytes);
         // The token in front, and behind it the place where JSON, and in the end the signature, is
         // written before it is encoded.
-        let front = encoded_len(header_room) + encoded_len(payload_room) + signature_chars + 2;
+        let known = self.header.load();
+        let made;
+        let header = match known.as_ref().filter(|known| known.is_of(key)) {
+            Some(known) => &known.text,
+            None => {
+                made = Arc::new(EncodedHeader::new(&self.token_type, key, &self.codec)?);
+                self.header.store(Some(Arc::clone(&made)));
+                &made.text
+            }
+        };
+        let front = header.len() + encoded_len(payload_room) + signature_chars + 2;
         if front > 2 * MAX_TOKEN_BYTES {
             return Err(MintError::too_long(front));
         }
-        let room = header_room.max(payload_room).max(signature_bytes);
+        let room = payload_room.max(signature_bytes);
         let mut buffer = vec![0; front + room];
         let (text, room) = buffer.split_at_mut(front);
 
-        let header = Writer::fill(room, |writer| {
-            write::header(writer, &self.token_type, algorithm.name(), &key.kid)
-        })?;
-        let header_chars = self
-            .codec
-            .encode(header, text)
-            .ok_or(MintError::Serialize)?;
+        let (header_text, text) = text.split_at_mut(header.len());
+        header_text.copy_from_slice(header);
         let payload = Writer::fill(room, |writer| {
             write::payload(writer, &registered, request, further)
         })?;
-        let input_len = header_chars + 1 + encoded_len(payload.len());
+        let input_len = header.len() + 1 + encoded_len(payload.len());
         let token_len = input_len + 1 + signature_chars;
         if token_len > MAX_TOKEN_BYTES {
             return Err(MintError::too_long(token_len));
         }
-        let (_, text) = text.split_at_mut(header_chars);
         let (dot, text) = text.split_first_mut().ok_or(MintError::Serialize)?;
         *dot = b'.';
         self.codec
@@ -283,6 +297,27 @@ impl Minter {
         random.fill(&mut bytes).map_err(MintError::Random)?;
         self.codec.encode(&bytes, text);
         Ok(std::str::from_utf8(text).unwrap_or_default())
+    }
+}
+
+impl EncodedHeader {
+    fn new(token_type: &str, key: &ActiveKey, codec: &Base64Url) -> Result<Self, MintError> {
+        let algorithm = key.signer.algorithm().name();
+        let mut json = vec![0; write::header_room(token_type, algorithm, &key.kid)];
+        let header = Writer::fill(&mut json, |writer| {
+            write::header(writer, token_type, algorithm, &key.kid)
+        })?;
+        let mut text = vec![0; encoded_len(header.len())].into_boxed_slice();
+        codec
+            .encode(header, &mut text)
+            .ok_or(MintError::Serialize)?;
+        let kid = Arc::clone(&key.kid);
+        Ok(Self { kid, text })
+    }
+
+    /// Whether it is the header of this very key; no two of a ring share their name.
+    fn is_of(&self, key: &ActiveKey) -> bool {
+        Arc::ptr_eq(&self.kid, &key.kid)
     }
 }
 
