@@ -13,35 +13,28 @@ use crate::json::{Member, tag_of};
 use crate::request::TokenRequest;
 
 /// Claims that callers do not write themselves: they have a method for each, or the minter does it.
-const RESERVED: [&str; 11] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "cnf",
-    "client_id",
-    "sid",
-    "scope",
+/// With the tags of their names, no two of which are alike.
+const RESERVED: [(&str, u32); 11] = [
+    tagged("iss"),
+    tagged("sub"),
+    tagged("aud"),
+    tagged("exp"),
+    tagged("nbf"),
+    tagged("iat"),
+    tagged("jti"),
+    tagged("cnf"),
+    tagged("client_id"),
+    tagged("sid"),
+    tagged("scope"),
 ];
 
-/// The tag of each reserved name, no two of which are alike.
-const RESERVED_TAGS: [u32; RESERVED.len()] = {
-    let mut tags = [0; RESERVED.len()];
-    let (mut names, mut rest) = (RESERVED.as_slice(), tags.as_mut_slice());
-    while let ([name, more @ ..], [tag, room @ ..]) = (names, rest) {
-        *tag = tag_of(name.as_bytes());
-        (names, rest) = (more, room);
-    }
-    tags
-};
+const fn tagged(name: &'static str) -> (&'static str, u32) {
+    (name, tag_of(name.as_bytes()))
+}
 
 /// Which of the reserved names `member` has, if it has one.
 pub(super) fn reserved_name(member: &Member, text: &[u8]) -> Option<&'static str> {
-    let at = RESERVED_TAGS.iter().position(|tag| *tag == member.tag())?;
-    let name = RESERVED.get(at)?;
+    let (name, _) = RESERVED.iter().find(|(_, tag)| *tag == member.tag())?;
     member.is_named(text, name.as_bytes()).then_some(name)
 }
 
