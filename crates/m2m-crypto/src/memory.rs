@@ -1,7 +1,10 @@
 //! The one file with `unsafe`: memory that is wiped before it is freed, and a fast constant-time
 //! comparison.
 
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "a library's memory can be wiped, and vector registers used, in no other way"
+)]
 
 use std::convert::Infallible;
 use std::hint::black_box;
