@@ -4,15 +4,22 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use m2m_crypto::{AeadAlgorithm, AeadError, AeadKey, Hkdf, HkdfHash, SecretBytes, SecureRandom};
+use m2m_crypto::{
+    AeadAlgorithm, AeadError, AeadKey, Hkdf, HkdfHash, SecretBytes, SecureRandom, Sha256,
+};
 
-use crate::{Key, KeyEncryption, KeyEncryptionError, Reason, Revision, StoreError, Value};
+use crate::{
+    Action, Batch, Expected, Key, KeyEncryption, KeyEncryptionError, Reason, Revision, StoreError,
+    Value,
+};
 
 /// Bytes of the key from which all others of a store are derived.
 const DATA_KEY_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
 /// What each derived key is for. Another layout needs another one.
 const PURPOSE: &[u8] = b"m2m-store value 1";
+/// What fingerprints of batches are derived for.
+const BATCH_PURPOSE: &[u8] = b"m2m-store batch 1";
 /// How many values are sealed with one derived key: AES-GCM with random nonces allows 2^32
 /// (SP 800-38D §8.3), and a new key costs next to nothing.
 const SEALS_PER_KEY: u32 = 1 << 24;
@@ -150,6 +157,21 @@ impl Sealer {
         Ok(Value::from(opened.expose_secret()))
     }
 
+    /// What tells batches apart that share an idempotency key: 32 bytes to keep beside it, which
+    /// say nothing about the values to those who do not have the data key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if none can be derived.
+    pub fn fingerprint(&self, batch: &Batch) -> Result<[u8; 32], StoreError> {
+        let failed = || StoreError::Corrupt {
+            reason: Reason::new("no fingerprint could be derived"),
+        };
+        let derived = self.data_key.expand(&[BATCH_PURPOSE, &digest(batch)], 32);
+        let derived = derived.map_err(|_| failed())?;
+        derived.expose_secret().try_into().map_err(|_| failed())
+    }
+
     fn associated(&self, place: Place<'_>) -> Vec<u8> {
         let key = place.key.as_sorted_bytes();
         let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
@@ -206,6 +228,35 @@ impl Sealer {
             key.map_err(|_| failed("a derived key is of no use"))?,
         ))
     }
+}
+
+/// Each part says how long it is.
+fn digest(batch: &Batch) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    };
+    for operation in batch.operations() {
+        part(operation.key().as_sorted_bytes());
+        match operation.expected() {
+            Expected::Anything => part(b"anything"),
+            Expected::Absent => part(b"absent"),
+            Expected::Present => part(b"present"),
+            Expected::Version(version) => part(&version.number().to_be_bytes()),
+        }
+        match operation.action() {
+            Action::Check => part(b"check"),
+            Action::Delete => part(b"delete"),
+            Action::Put { value, summary } => {
+                part(b"put");
+                part(value.as_bytes());
+                part(&[u8::from(summary.is_some())]);
+                part(summary.as_deref().unwrap_or_default().as_bytes());
+            }
+        }
+    }
+    digest.finish()
 }
 
 fn corrupt(key: &Key, what: impl fmt::Display) -> StoreError {
