@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::seal::digest;
 use crate::{
     Action, Batch, Change, ChangePage, Changes, Committed, Cursor, Expected, IdempotencyKey,
     Incarnation, Key, MAX_PAGE_BYTES, MAX_PAGE_RECORDS, Page, Reason, Record, Revision, Scan,
@@ -42,7 +43,8 @@ struct State {
     records: BTreeMap<Key, Entry>,
     // (revision, place in its batch): tombstones included, each key once.
     feed: BTreeMap<(Revision, usize), Key>,
-    remembered: BTreeMap<IdempotencyKey, (Revision, Batch)>,
+    // Digests of batches instead of the batches, so that their values are not kept.
+    remembered: BTreeMap<IdempotencyKey, (Revision, [u8; 32])>,
     order: VecDeque<IdempotencyKey>,
     fail_next: Option<Failure>,
 }
@@ -55,9 +57,6 @@ struct Entry {
 }
 
 impl MemoryStore {
-    /// How many commits it remembers the idempotency keys of, with their batches.
-    const REMEMBERED: usize = 10_000;
-
     /// An empty store.
     pub fn new() -> Self {
         let incarnation = Incarnation::from_bytes(*b"m2m memory store");
@@ -85,7 +84,10 @@ impl MemoryStore {
     /// Starts at `head` instead of zero, as if so many commits had been.
     #[must_use]
     pub fn with_head(self, head: Revision) -> Self {
-        self.state().head = head;
+        let mut state = self.state();
+        state.head = head;
+        self.head.send_replace(state.place(head));
+        drop(state);
         self
     }
 
@@ -149,7 +151,7 @@ impl State {
         let key = batch.idempotency_key();
         if let Some((revision, before)) = self.remembered.get(&key) {
             let revision = *revision;
-            return match before == batch {
+            return match *before == digest(batch) {
                 true => Ok(Committed::repeated(revision)),
                 false => Err(StoreError::IdempotencyKeyReused { key, revision }),
             };
@@ -210,9 +212,9 @@ impl State {
 
     fn remember(&mut self, batch: &Batch, revision: Revision) {
         let key = batch.idempotency_key();
-        self.remembered.insert(key, (revision, batch.clone()));
+        self.remembered.insert(key, (revision, digest(batch)));
         self.order.push_back(key);
-        if self.order.len() > MemoryStore::REMEMBERED
+        if self.order.len() as u64 > IdempotencyKey::REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.remembered.remove(&oldest);
@@ -251,10 +253,8 @@ impl State {
     }
 
     fn changes(&self, space: &Space, since: Cursor, limit: usize) -> Changes {
-        let fresh = since == Cursor::START;
-        let known = since.incarnation() == self.incarnation
-            && (self.floor..=self.head).contains(&since.revision());
-        if !fresh && !known {
+        let head = self.place(self.head);
+        if !since.is_known(self.floor, head) {
             return Changes::TooOld;
         }
         let from = (
@@ -263,17 +263,16 @@ impl State {
         );
         let limit = limit.clamp(1, MAX_PAGE_RECORDS);
         let (mut changes, mut bytes) = (Vec::<Change>::new(), 0);
-        for ((revision, _), key) in self.feed.range(from) {
+        let feed = self.feed.range(from);
+        let meant = feed.filter(|(_, key)| key.space() == space.as_str());
+        for ((revision, _), key) in meant {
             let full = changes.len() >= limit || bytes >= MAX_PAGE_BYTES;
             if let Some(last) = changes
                 .last()
                 .filter(|last| full && last.revision() != *revision)
             {
-                let next = self.place(last.revision());
+                let next = since.advance(last.revision(), head);
                 return Changes::Some(ChangePage::new(changes, next, true));
-            }
-            if key.space() != space.as_str() {
-                continue;
             }
             changes.push(match self.get(key) {
                 Some(record) => {
@@ -286,7 +285,7 @@ impl State {
                 },
             });
         }
-        Changes::Some(ChangePage::new(changes, self.place(self.head), false))
+        Changes::Some(ChangePage::new(changes, head, false))
     }
 }
 

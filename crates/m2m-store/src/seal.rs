@@ -230,8 +230,8 @@ impl Sealer {
     }
 }
 
-/// Each part says how long it is.
-fn digest(batch: &Batch) -> [u8; 32] {
+/// What two batches share only if they are one. Each part says how long it is.
+pub(crate) fn digest(batch: &Batch) -> [u8; 32] {
     let mut digest = Sha256::new();
     let mut part = |bytes: &[u8]| {
         digest.update(&(bytes.len() as u64).to_be_bytes());
@@ -243,7 +243,10 @@ fn digest(batch: &Batch) -> [u8; 32] {
             Expected::Anything => part(b"anything"),
             Expected::Absent => part(b"absent"),
             Expected::Present => part(b"present"),
-            Expected::Version(version) => part(&version.number().to_be_bytes()),
+            Expected::Version(version) => {
+                part(b"version");
+                part(&version.number().to_be_bytes());
+            }
         }
         match operation.action() {
             Action::Check => part(b"check"),
