@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod feed;
 mod follow;
@@ -15,10 +18,13 @@ mod scan;
 mod seal;
 mod store;
 
+pub use anchor::{Anchor, AnchorError, AnchorMark};
 pub use batch::{
     Action, Batch, BatchError, Committed, Expected, IdempotencyKey, MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS, Operation,
 };
+#[cfg(feature = "embedded")]
+pub use embedded::{Disk, EmbeddedOptions, EmbeddedStats, EmbeddedStore, FileAnchor, OpenError};
 pub use error::{Reason, StoreError};
 pub use feed::{Change, ChangePage, Changes, Cursor, Incarnation};
 pub use follow::{Follower, Step};

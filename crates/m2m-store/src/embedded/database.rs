@@ -1,0 +1,209 @@
+//! Opening redb on a disk, laying out a new store in it, and copying one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use m2m_crypto::SecureRandom;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use super::backend::Backend;
+use super::disk::Disk;
+use super::failure::{Failed, corrupt};
+use super::tables::{
+    BYTE_TABLES, DATA_KEY, FLOOR, FORMAT, HEAD, INCARNATION, META, REQUEST_ORDER, STORE,
+    TOMBSTONES, read_bytes,
+};
+use crate::{KeyEncryption, Reason, Revision, Sealer, StoreError};
+
+/// The layout of the tables. Raised whenever a program that knows less would misread it.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// How many rows are copied in one transaction.
+const COPIED_AT_ONCE: usize = 10_000;
+
+/// redb on a disk.
+pub(crate) struct Opened {
+    pub(super) database: Database,
+    pub(super) backend: Backend,
+}
+
+impl Opened {
+    /// Opens what is on `disk`, after checking every page of it.
+    pub(super) fn open(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, Failed> {
+        // redb would make a new database of it.
+        if disk.is_empty()? {
+            return Err(corrupt("the file is empty"));
+        }
+        Self::start(disk, cache_bytes)
+    }
+
+    /// Makes a new database on `disk`, which must be empty.
+    pub(super) fn create(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, Failed> {
+        if !disk.is_empty()? {
+            return Err(corrupt("the file is not empty"));
+        }
+        Self::start(disk, cache_bytes)
+    }
+
+    fn start(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, Failed> {
+        let backend = Backend::new(disk)?;
+        let given = backend.clone();
+        let open = move || {
+            Builder::new()
+                .set_cache_size(cache_bytes)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(given)
+        };
+        // Where debug assertions are on, redb panics at content that it did not write.
+        let opened = catch_unwind(AssertUnwindSafe(open));
+        let database = opened.map_err(|_| corrupt("its pages contradict each other"))??;
+        Ok(Self { database, backend })
+    }
+
+    /// A transaction whose commit is durable when it returns, and whole or absent whatever happens
+    /// before.
+    pub(super) fn begin_write(&self) -> Result<WriteTransaction, Failed> {
+        let mut transaction = self.database.begin_write()?;
+        // One phase would trust a checksum that is not cryptographic, over content that strangers
+        // have a part in.
+        transaction.set_two_phase_commit(true);
+        Ok(transaction)
+    }
+}
+
+/// Which store it is, and the key of its values.
+pub(super) struct Identity {
+    pub(super) store: [u8; 16],
+    pub(super) sealer: Sealer,
+}
+
+/// Lays out a new store.
+pub(super) fn initialise(
+    opened: &Opened,
+    outer: &dyn KeyEncryption,
+    random: &dyn SecureRandom,
+) -> Result<Identity, Failed> {
+    let store = draw(random)?;
+    let (sealer, wrapped) = Sealer::create(store, outer, random)?;
+    let transaction = opened.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        let zero = 0_u64.to_be_bytes();
+        let rows: [(&str, &[u8]); 7] = [
+            (FORMAT, &FORMAT_VERSION.to_be_bytes()),
+            (STORE, &store),
+            (INCARNATION, &draw(random)?),
+            (DATA_KEY, &wrapped),
+            (HEAD, &zero),
+            (FLOOR, &zero),
+            (TOMBSTONES, &zero),
+        ];
+        for (name, value) in rows {
+            meta.insert(name, value)?;
+        }
+        for table in BYTE_TABLES {
+            transaction.open_table(table)?;
+        }
+        transaction.open_table(REQUEST_ORDER)?;
+    }
+    transaction.commit()?;
+    Ok(Identity { store, sealer })
+}
+
+/// Why a file is not taken, besides being damaged.
+pub(super) enum Refused {
+    NewerFormat(u32),
+    Failed(Failed),
+}
+
+/// Reads which store it is.
+pub(super) fn identify(opened: &Opened, outer: &dyn KeyEncryption) -> Result<Identity, Refused> {
+    let read = || -> Result<_, Failed> {
+        let meta = opened.database.begin_read()?.open_table(META)?;
+        let format = u32::from_be_bytes(read_bytes(&meta, FORMAT)?);
+        Ok((meta, format))
+    };
+    let (meta, format) = read().map_err(Refused::Failed)?;
+    if format > FORMAT_VERSION {
+        return Err(Refused::NewerFormat(format));
+    }
+    let open = || -> Result<Identity, Failed> {
+        if format == 0 {
+            return Err(corrupt("its format is 0"));
+        }
+        let store = read_bytes(&meta, STORE)?;
+        let row = meta.get(DATA_KEY)?;
+        let wrapped = row.ok_or_else(|| corrupt("the data key is missing"))?;
+        let sealer = Sealer::open_wrapped(store, outer, wrapped.value())?;
+        Ok(Identity { store, sealer })
+    };
+    open().map_err(Refused::Failed)
+}
+
+/// Begins a new life: a new incarnation, at a revision that was never used.
+pub(super) fn begin_incarnation(
+    opened: &Opened,
+    head: Revision,
+    random: &dyn SecureRandom,
+) -> Result<(), Failed> {
+    let transaction = opened.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(INCARNATION, draw(random)?.as_slice())?;
+        meta.insert(HEAD, head.number().to_be_bytes().as_slice())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Copies one state of `from` into the new `to`. Values stay sealed as they are.
+pub(super) fn copy(from: &redb::ReadTransaction, to: &Opened) -> Result<(), Failed> {
+    {
+        let transaction = to.begin_write()?;
+        let mut there = transaction.open_table(META)?;
+        for row in from.open_table(META)?.iter()? {
+            let (name, value) = row?;
+            there.insert(name.value(), value.value())?;
+        }
+        let mut there_too = transaction.open_table(REQUEST_ORDER)?;
+        for row in from.open_table(REQUEST_ORDER)?.iter()? {
+            let (revision, key) = row?;
+            there_too.insert(revision.value(), key.value())?;
+        }
+        drop((there, there_too));
+        transaction.commit()?;
+    }
+    for table in BYTE_TABLES {
+        let source = from.open_table(table)?;
+        let mut rows = source.iter()?;
+        loop {
+            let transaction = to.begin_write()?;
+            let mut copied = 0;
+            {
+                let mut there = transaction.open_table(table)?;
+                for row in rows.by_ref().take(COPIED_AT_ONCE) {
+                    let (key, value) = row?;
+                    there.insert(key.value(), value.value())?;
+                    copied += 1;
+                }
+            }
+            transaction.commit()?;
+            if copied < COPIED_AT_ONCE {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn draw(random: &dyn SecureRandom) -> Result<[u8; 16], Failed> {
+    let mut bytes = [0; 16];
+    let drawn = random.fill(&mut bytes);
+    drawn.map_err(|_| Failed::Store(StoreError::Random))?;
+    Ok(bytes)
+}
+
+/// The reason as a text, for a store that does nothing more.
+pub(super) fn poisoned(reason: Reason) -> StoreError {
+    StoreError::Poisoned { reason }
+}

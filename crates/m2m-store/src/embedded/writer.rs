@@ -1,0 +1,206 @@
+//! The one writer: takes all batches that wait, commits them together, and answers each.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::backend::Aftermath;
+use super::database::{Opened, poisoned};
+use super::failure::Failed;
+use super::group::{Outcome, write_group};
+use super::shared::Shared;
+use crate::{AnchorMark, Batch, Committed, Cursor, Reason, StoreError};
+
+/// The most batches that share a commit.
+const MAX_GROUP: usize = 1_024;
+/// The most bytes that share a commit: what redb holds in memory meanwhile.
+const MAX_GROUP_BYTES: usize = 32 << 20;
+/// The writer waits at most this long for as many batches as came last time. Callers that are
+/// answered together come back together, a moment after the first of them.
+const MAX_LINGER: Duration = Duration::from_millis(2);
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Commit(Waiting),
+    /// Something between two commits, with nobody else writing.
+    Between(Box<dyn FnOnce(&mut Writer) + Send>),
+}
+
+/// A batch, and who waits for it.
+pub(super) struct Waiting {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
+    // Given back when the batch is answered.
+    pub(super) _room: [OwnedSemaphorePermit; 2],
+}
+
+/// Runs on a thread of its own until its store is dropped.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+    last_group: usize,
+    last_commit: Duration,
+    anchored: Cursor,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, jobs: Receiver<Job>, anchored: Cursor) -> Self {
+        Self {
+            shared,
+            jobs,
+            last_group: 1,
+            last_commit: Duration::ZERO,
+            anchored,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while let Ok(job) = self.jobs.recv() {
+            match job {
+                Job::Between(work) => work(&mut self),
+                Job::Commit(first) => {
+                    let (group, then) = self.gather(first);
+                    self.commit(group);
+                    if let Some(work) = then {
+                        work(&mut self);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All that wait, up to the limits, and the work that one of them ran into.
+    #[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+    fn gather(
+        &self,
+        first: Waiting,
+    ) -> (Vec<Waiting>, Option<Box<dyn FnOnce(&mut Writer) + Send>>) {
+        let until = Instant::now() + MAX_LINGER.min(self.last_commit / 2);
+        let mut bytes = first.batch.bytes();
+        let mut group = vec![first];
+        while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+            let patience = match group.len() < self.last_group {
+                true => until.saturating_duration_since(Instant::now()),
+                false => Duration::ZERO,
+            };
+            match self.jobs.recv_timeout(patience) {
+                Ok(Job::Commit(waiting)) => {
+                    bytes += waiting.batch.bytes();
+                    group.push(waiting);
+                }
+                Ok(Job::Between(work)) => return (group, Some(work)),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        (group, None)
+    }
+
+    fn commit(&mut self, group: Vec<Waiting>) {
+        let begun = Instant::now();
+        self.last_group = group.len();
+        let answers = match self.try_commit(&group) {
+            Ok(answers) => answers,
+            // Of each the same is known.
+            Err(error) => vec![Err(error); group.len()],
+        };
+        self.last_commit = begun.elapsed();
+        self.shared.counters.count(&answers, self.last_commit);
+        for (waiting, answer) in group.into_iter().zip(answers) {
+            // Who no longer waits is not told.
+            let _ = waiting.answer.send(answer);
+        }
+    }
+
+    fn try_commit(
+        &mut self,
+        group: &[Waiting],
+    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+        self.shared.check()?;
+        let shared = Arc::clone(&self.shared);
+        let done = shared.with_database(|opened| {
+            let (sealer, random) = (&shared.sealer, shared.random.as_ref());
+            let transaction = opened.begin_write()?;
+            let batches = group.iter().map(|waiting| &waiting.batch);
+            let outcome = write_group(&transaction, batches, sealer, random)?;
+            match outcome.written {
+                true => transaction.commit()?,
+                false => transaction.abort()?,
+            }
+            Ok(outcome)
+        });
+        let Outcome { answers, head, .. } = match done {
+            Ok(outcome) => outcome,
+            Err(failed) => return Err(self.fail(failed)),
+        };
+        // Before anyone is told: a copy from before must not pass for the newest.
+        self.anchor(head)?;
+        shared.head.send_if_modified(|there| {
+            let newer = *there != head;
+            *there = head;
+            newer
+        });
+        Ok(answers)
+    }
+
+    /// Moves the anchor to `head`, if it is not there yet.
+    pub(super) fn anchor(&mut self, head: Cursor) -> Result<(), StoreError> {
+        let Some(anchor) = &self.shared.anchor else {
+            return Ok(());
+        };
+        if self.anchored == head {
+            return Ok(());
+        }
+        let mark = AnchorMark::new(self.shared.store, head);
+        // It is durable, so it may not be said that it was not written.
+        anchor
+            .advance(mark)
+            .map_err(|error| StoreError::OutcomeUnknown {
+                reason: Reason::new(error),
+            })?;
+        self.anchored = head;
+        Ok(())
+    }
+
+    /// Something failed while a group was written. Makes sure what became of it, and says so.
+    pub(super) fn fail(&self, failed: Failed) -> StoreError {
+        if !matches!(failed, Failed::Io { .. }) {
+            // Nothing was asked of the disk that it refused, and the transaction is gone.
+            return failed.into_not_written();
+        }
+        let reason = failed.reason();
+        match self.shared.roll_back() {
+            Aftermath::WriteFailed => {
+                self.reopen();
+                failed.into_not_written()
+            }
+            Aftermath::SyncFailed => {
+                self.shared.poison(poisoned(reason.clone()));
+                poisoned(reason)
+            }
+            Aftermath::Unknown => {
+                self.shared.poison(poisoned(reason.clone()));
+                StoreError::OutcomeUnknown { reason }
+            }
+        }
+    }
+
+    /// redb does nothing more after a failure. The disk does: begins anew on it.
+    fn reopen(&self) {
+        let mut slot = self
+            .shared
+            .opened
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = slot.take() else {
+            return;
+        };
+        let disk = old.backend.disk();
+        drop(old);
+        match Opened::open(disk, self.shared.cache_bytes) {
+            Ok(opened) => *slot = Some(opened),
+            Err(failed) => self.shared.poison(poisoned(failed.reason())),
+        }
+    }
+}
