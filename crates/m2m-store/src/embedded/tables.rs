@@ -237,12 +237,10 @@ impl<'a> Reading<'a> {
         limit: usize,
     ) -> Result<Changes, Failed> {
         let marks = self.marks()?;
-        let known = since.incarnation() == marks.incarnation
-            && (marks.floor..=marks.head).contains(&since.revision());
-        if since != Cursor::START && !known {
+        if !since.is_known(marks.floor, marks.place()) {
             return Ok(Changes::TooOld);
         }
-        let at = |revision| Cursor::new(marks.incarnation, revision);
+        let at = |revision| since.advance(revision, marks.place());
         let limit = limit.clamp(1, MAX_PAGE_RECORDS);
         let feed = self.transaction.open_table(FEED)?;
         let records = self.transaction.open_table(RECORDS)?;
@@ -281,11 +279,8 @@ impl<'a> Reading<'a> {
                 )))?,
             });
         }
-        Ok(Changes::Some(ChangePage::new(
-            changes,
-            marks.place(),
-            false,
-        )))
+        let next = at(marks.head);
+        Ok(Changes::Some(ChangePage::new(changes, next, false)))
     }
 
     /// The record of a row of [`RECORDS`], unless it is a tombstone.
