@@ -30,7 +30,19 @@ use crate::Store;
 
 use self::setting::{Setting, Spawn};
 
+/// The cases of a file, in its order.
+macro_rules! cases {
+    ($($name:literal => $run:ident),* $(,)?) => {
+        &[$($crate::conformance::Case {
+            name: $name,
+            run: |setting| Box::pin($run(setting)),
+        }),*]
+    };
+}
+
 mod commit;
+mod idempotency;
+mod limits;
 #[allow(dead_code)] // the cases that use the rest of it follow
 mod setting;
 
@@ -59,7 +71,10 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// All cases. Each wants a store of its own.
 pub fn cases() -> impl Iterator<Item = Case> {
-    [commit::CASES].into_iter().flatten().copied()
+    [commit::CASES, idempotency::CASES, limits::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 impl Case {

@@ -143,6 +143,19 @@ impl Setting {
         Ok(self.feed(space, Cursor::START, 1_000).await?.1)
     }
 
+    /// That nothing was written behind `since` in the spaces that cases use.
+    pub(super) async fn expect_nothing_since(
+        &self,
+        since: Cursor,
+        promise: &str,
+    ) -> Result<(), Violation> {
+        for name in ["a", "b"] {
+            let (changes, _) = self.feed(&space(name)?, since, 1_000).await?;
+            expect_eq(format!("what {promise} left"), &Vec::new(), &changes)?;
+        }
+        Ok(())
+    }
+
     /// Waits for [`Store::changed`], but not forever.
     pub(super) async fn changed(&self, since: Cursor) -> Result<(), Violation> {
         let promise = format!("changed since {since:?}");
@@ -202,6 +215,11 @@ pub(super) fn space(name: &str) -> Result<Space, Violation> {
 
 pub(super) fn key(space: &Space, id: impl AsRef<[u8]>) -> Result<Key, Violation> {
     Key::new(space, id.as_ref()).map_err(|error| Violation::new("a key", "one", error))
+}
+
+/// A record as a store must give it.
+pub(super) fn stored(key: &Key, version: Revision, value: &[u8], summary: Option<&str>) -> Record {
+    Record::new(key.clone(), version, value.into(), summary.map(Into::into))
 }
 
 pub(super) fn part<T>(
