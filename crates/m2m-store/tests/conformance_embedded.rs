@@ -8,8 +8,8 @@ use m2m_crypto::{SecretBytes, SystemRandom};
 use m2m_store::{EmbeddedOptions, EmbeddedStore, LocalKey, conformance};
 
 fn options() -> EmbeddedOptions {
-    let outer = SecretBytes::random(LocalKey::BYTES, &SystemRandom).unwrap();
-    EmbeddedOptions::new(Arc::new(LocalKey::new(outer).unwrap()))
+    let outer = SecretBytes::random(LocalKey::BYTES, &SystemRandom).expect("randomness");
+    EmbeddedOptions::new(Arc::new(LocalKey::new(outer).expect("32 random bytes")))
 }
 
 #[test]
