@@ -41,8 +41,10 @@ macro_rules! cases {
 }
 
 mod commit;
+mod feed;
 mod idempotency;
 mod limits;
+mod scan;
 #[allow(dead_code)] // the cases that use the rest of it follow
 mod setting;
 
@@ -71,10 +73,16 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// All cases. Each wants a store of its own.
 pub fn cases() -> impl Iterator<Item = Case> {
-    [commit::CASES, idempotency::CASES, limits::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        commit::CASES,
+        idempotency::CASES,
+        limits::CASES,
+        scan::CASES,
+        feed::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 impl Case {

@@ -168,6 +168,19 @@ impl Setting {
         }
     }
 
+    /// Waits until there is something behind `since`, however often a store wakes for nothing.
+    pub(super) async fn wait_until_behind(&self, since: Cursor) -> Result<(), Violation> {
+        for _ in 0..1_000 {
+            self.changed(since).await?;
+            let head = self.page(&Scan::new(space("a")?)).await?.as_of();
+            if head.revision() > since.revision() {
+                return Ok(());
+            }
+        }
+        let promise = "waking for nothing";
+        Err(Violation::new(promise, "seldom", "a thousand times"))
+    }
+
     /// Runs all `parts` at once, and gives what they gave in the same order.
     pub(super) async fn at_once<T: Send + 'static>(
         &self,
