@@ -44,6 +44,7 @@ mod commit;
 mod feed;
 mod idempotency;
 mod limits;
+mod race;
 mod scan;
 #[allow(dead_code)] // the cases that use the rest of it follow
 mod setting;
@@ -79,6 +80,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         limits::CASES,
         scan::CASES,
         feed::CASES,
+        race::CASES,
     ]
     .into_iter()
     .flatten()

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{Task, Violation};
 use crate::{
-    Batch, Change, ChangePage, Changes, Committed, Cursor, Expected, IdempotencyKey, Key, Page,
-    Record, Revision, Scan, Space, Store, StoreError,
+    Batch, Change, ChangePage, Changes, Committed, Cursor, Expected, Follower, IdempotencyKey, Key,
+    Page, Record, Revision, Scan, Space, Step, Store, StoreError,
 };
 
 /// How long a store may take until [`Store::changed`] wakes: more than any sensible pause between
@@ -164,6 +164,17 @@ impl Setting {
             None => {
                 let found = format!("still waiting after {WAKE_LIMIT:?}");
                 Err(Violation::new(promise, "that it wakes", found))
+            }
+        }
+    }
+
+    /// The next step of `follower`, who does not wait forever.
+    pub(super) async fn next_step(&self, follower: &mut Follower) -> Result<Step, Violation> {
+        match within(WAKE_LIMIT, follower.next()).await {
+            Some(step) => expect_ok("a follower's next step", step),
+            None => {
+                let found = format!("still waiting after {WAKE_LIMIT:?}");
+                Err(Violation::new("a follower", "that it wakes", found))
             }
         }
     }
