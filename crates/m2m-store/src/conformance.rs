@@ -44,6 +44,7 @@ mod commit;
 mod feed;
 mod idempotency;
 mod limits;
+mod model;
 mod race;
 mod scan;
 #[allow(dead_code)] // the cases that use the rest of it follow
@@ -81,6 +82,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         scan::CASES,
         feed::CASES,
         race::CASES,
+        model::CASES,
     ]
     .into_iter()
     .flatten()
