@@ -10,6 +10,8 @@ mod header;
 mod set;
 mod snapshot;
 mod stats;
+#[cfg(feature = "store")]
+mod stored;
 mod table;
 mod tail;
 mod target;
@@ -21,5 +23,10 @@ pub use fingerprint::PreparedIssuer;
 pub use set::{Compaction, DEFAULT_CAPACITY_LIMIT, Revocations};
 pub use snapshot::RevocationSnapshot;
 pub use stats::Stats;
+#[cfg(feature = "store")]
+pub use stored::{
+    CaughtUp, CompactError, LoadError, OpenError, RecordError, StoredCompaction, StoredOptions,
+    StoredRevocations, StoredRevokeError, StoredStats,
+};
 pub use target::{Kind, Revocation, Target};
 pub use term::REVOCATION_MARGIN;

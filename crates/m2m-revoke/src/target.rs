@@ -162,6 +162,21 @@ impl<'a> Revocation<'a> {
         self
     }
 
+    /// What is revoked.
+    pub const fn target(&self) -> &Target<'a> {
+        &self.target
+    }
+
+    /// The last second of issue that is revoked; `None` if it is all of the target.
+    pub const fn issued_until(&self) -> Option<Timestamp> {
+        self.issued_until
+    }
+
+    /// From when on it would be refused anyway.
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
     pub(crate) fn entry(&self, fingerprints: &Fingerprints) -> Entry {
         Entry {
             fingerprint: self.target.fingerprint(fingerprints),

@@ -51,7 +51,7 @@ impl Revocations {
         Ok(())
     }
 
-    pub(super) fn add_many(&self, mut entries: Vec<Entry>) -> Result<(), RevokeError> {
+    pub(crate) fn add_many(&self, mut entries: Vec<Entry>) -> Result<(), RevokeError> {
         sort_and_unite(&mut entries);
         let mut writer = self.writer();
         if entries.len() > self.tail_limit() {
