@@ -1,0 +1,291 @@
+//! `Session`: a connection that was checked and set up before anything is asked of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use m2m_store::{Reason, StoreError};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTls;
+use tokio_postgres::{AsyncMessage, Client, Socket};
+
+use crate::config::{ConfigError, PostgresConfig};
+use crate::failure::{Failure, Kind, described};
+use crate::migrate::KNOWN_FORMAT;
+use crate::schema::Schema;
+use crate::tls::Tls;
+
+/// Opens sessions.
+pub(crate) struct Opener {
+    config: PostgresConfig,
+    tls: Option<Tls>,
+}
+
+/// An open connection. Closed when it is dropped.
+pub(crate) struct Session {
+    client: Client,
+    driver: AbortHandle,
+}
+
+/// Why a database is of no use, or not now.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(ConfigError),
+    /// Nobody answers there, or who answers cannot be trusted (TLS), or too slowly.
+    #[error("the database cannot be reached: {reason}")]
+    Unreachable {
+        /// What was seen.
+        reason: Reason,
+    },
+    /// The server refuses: password, rights, name of the database.
+    #[error("the database refuses: {reason}")]
+    Refused {
+        /// What the server said.
+        reason: Reason,
+    },
+    /// It is a standby, whose answers may be old.
+    #[error("this server is a standby, whose answers may be old: name the primary, or all hosts")]
+    Standby,
+    /// The server does not write to its disk what it acknowledges.
+    #[error(
+        "this server runs with {setting} = off and would lose what it has acknowledged: turn it on"
+    )]
+    NotDurable {
+        /// Which setting says so.
+        setting: &'static str,
+    },
+    /// The tables are not there, or of an older program.
+    #[error(
+        "schema {schema} has format {found} and this program needs {KNOWN_FORMAT}: run PostgresStore::migrate first"
+    )]
+    NotMigrated {
+        /// Which schema.
+        schema: Box<str>,
+        /// Its format; 0 if there are no tables.
+        found: i32,
+    },
+    /// A newer program made the tables.
+    #[error(
+        "schema {schema} has format {found} and this program knows up to {KNOWN_FORMAT}: upgrade the program"
+    )]
+    TooNew {
+        /// Which schema.
+        schema: Box<str>,
+        /// Its format.
+        found: i32,
+    },
+    /// The data key was not created or opened.
+    #[error("{0}")]
+    Key(m2m_store::KeyEncryptionError),
+    /// What is stored is damaged.
+    #[error("{0}")]
+    Store(StoreError),
+}
+
+impl Opener {
+    pub(crate) fn new(config: PostgresConfig) -> Result<Self, ConfigError> {
+        let tls = config.tls()?;
+        Ok(Self { config, tls })
+    }
+
+    pub(crate) fn config(&self) -> &PostgresConfig {
+        &self.config
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        self.config.schema()
+    }
+
+    /// Connects to a store of the format that this program knows.
+    pub(crate) async fn open(&self, wake: Option<Arc<Notify>>) -> Result<Session, ConnectError> {
+        let limit = self.config.limits().connect;
+        let opened = timeout(limit, async {
+            let session = self.open_any(wake).await?;
+            session.check_format(self.schema()).await?;
+            Ok(session)
+        });
+        opened.await.unwrap_or_else(|_| Err(too_slow(limit)))
+    }
+
+    /// Connects to whatever is in the database.
+    pub(crate) async fn open_any(
+        &self,
+        wake: Option<Arc<Notify>>,
+    ) -> Result<Session, ConnectError> {
+        let driver = self.config.driver(self.tls.is_some());
+        let connecting = async {
+            match self.tls.clone() {
+                Some(tls) => driver.connect(tls).await.map(|pair| start(pair, wake)),
+                None => driver.connect(NoTls).await.map(|pair| start(pair, wake)),
+            }
+        };
+        let limit = self.config.limits().connect;
+        let session = timeout(limit, connecting)
+            .await
+            .map_err(|_| too_slow(limit))?
+            .map_err(|error| not_connected(&error))?;
+        session.set_up(&self.config).await?;
+        Ok(session)
+    }
+}
+
+fn too_slow(limit: Duration) -> ConnectError {
+    ConnectError::Unreachable {
+        reason: Reason::new(format_args!("no session within {limit:?}")),
+    }
+}
+
+fn not_connected(error: &tokio_postgres::Error) -> ConnectError {
+    let reason = Reason::new(described(error));
+    match error.code() {
+        None => ConnectError::Unreachable { reason },
+        // Starting, stopping, or no connection left: it is another matter in a moment.
+        Some(code) if code.code().starts_with("57P") || code.code().starts_with("53") => {
+            ConnectError::Unreachable { reason }
+        }
+        Some(_) => ConnectError::Refused { reason },
+    }
+}
+
+/// Drives the connection until its client is dropped.
+fn start<T>(
+    (client, mut connection): (Client, tokio_postgres::Connection<Socket, T>),
+    wake: Option<Arc<Notify>>,
+) -> Session
+where
+    T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    let driving = tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+            if let (AsyncMessage::Notification(_), Some(wake)) = (message, &wake) {
+                wake.notify_one();
+            }
+        }
+    });
+    Session {
+        client,
+        driver: driving.abort_handle(),
+    }
+}
+
+impl Session {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.client.is_closed() && !self.driver.is_finished()
+    }
+
+    /// Names are looked up in no schema that others may write to (CVE-2018-1058), a server that has
+    /// lost its client gives up its locks soon, and a commit is on disk when it is answered.
+    async fn set_up(&self, config: &PostgresConfig) -> Result<(), ConnectError> {
+        let limits = config.limits();
+        let (statement, lock) = (
+            limits.statement.as_millis().max(1),
+            (limits.statement / 2).as_millis().max(1),
+        );
+        let settings = format!(
+            "SET search_path = pg_catalog; SET statement_timeout = {statement}; \
+             SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {statement}"
+        );
+        let refused = |error: tokio_postgres::Error| not_connected(&error);
+        self.client
+            .batch_execute(&settings)
+            .await
+            .map_err(refused)?;
+        let standby = self.client.query_one("SELECT pg_is_in_recovery()", &[]);
+        if standby.await.map_err(refused)?.get(0) {
+            return Err(ConnectError::Standby);
+        }
+        self.check_durable().await
+    }
+
+    async fn check_durable(&self) -> Result<(), ConnectError> {
+        let refused = |error: tokio_postgres::Error| not_connected(&error);
+        let asked = "SELECT name, setting FROM pg_settings \
+                     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
+        let settings = self.client.query(asked, &[]).await.map_err(refused)?;
+        for row in settings {
+            let (name, setting) = (row.get::<_, &str>(0), row.get::<_, &str>(1));
+            match (name, setting) {
+                ("fsync", "off") => return Err(ConnectError::NotDurable { setting: "fsync" }),
+                ("full_page_writes", "off") => {
+                    let setting = "full_page_writes";
+                    return Err(ConnectError::NotDurable { setting });
+                }
+                ("synchronous_commit", "off") => {
+                    let on = self.client.batch_execute("SET synchronous_commit = on");
+                    on.await.map_err(refused)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Which migrations were applied; 0 if there are no tables.
+    pub(crate) async fn format(&self, schema: &Schema) -> Result<i32, ConnectError> {
+        let asked = schema.fill("SELECT max(version) FROM {schema}.migrations");
+        match self.client.query_one(&asked, &[]).await {
+            Ok(row) => Ok(row.get::<_, Option<i32>>(0).unwrap_or(0)),
+            Err(error) => match error.code() {
+                Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => Ok(0),
+                _ => Err(not_connected(&error)),
+            },
+        }
+    }
+
+    async fn check_format(&self, schema: &Schema) -> Result<(), ConnectError> {
+        let found = self.format(schema).await?;
+        let schema = || schema.name().into();
+        match found.cmp(&KNOWN_FORMAT) {
+            std::cmp::Ordering::Less => Err(ConnectError::NotMigrated {
+                schema: schema(),
+                found,
+            }),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => Err(ConnectError::TooNew {
+                schema: schema(),
+                found,
+            }),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closes the socket at once, whatever is still to come: the server rolls back what was not
+        // committed as soon as it notices.
+        self.driver.abort();
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let kind = match &error {
+            ConnectError::Unreachable { .. } | ConnectError::Standby => Kind::Lost,
+            ConnectError::Store(StoreError::Corrupt { .. }) => Kind::Surprise,
+            _ => Kind::Refused,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ConfigError> for ConnectError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<m2m_store::KeyEncryptionError> for ConnectError {
+    fn from(error: m2m_store::KeyEncryptionError) -> Self {
+        Self::Key(error)
+    }
+}
