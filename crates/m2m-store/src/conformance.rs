@@ -18,15 +18,16 @@
 //!
 //! On tokio, `case.run_on(store, |task| drop(tokio::spawn(task)))`. Where each case is to be a test
 //! of its own, [`Case::name`] tells them apart; a name that begins with `STO-` is that of a case of
-//! abuse.
+//! abuse. Stores that forget deletions also run [`check_pruning`].
 //!
-//! A store that never answers makes a case wait forever, except where waiting is what is tested.
+//! A store that never answers makes a case wait forever; only for [`Store::changed`] does it stop
+//! waiting after some seconds. All cases together commit some three thousand times.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::Store;
+use crate::{Revision, Store};
 
 use self::setting::{Setting, Spawn};
 
@@ -45,9 +46,9 @@ mod feed;
 mod idempotency;
 mod limits;
 mod model;
+mod pruning;
 mod race;
 mod scan;
-#[allow(dead_code)] // the cases that use the rest of it follow
 mod setting;
 
 /// One promise of a store, as a program that fails if it is not kept.
@@ -87,6 +88,35 @@ pub fn cases() -> impl Iterator<Item = Case> {
     .into_iter()
     .flatten()
     .copied()
+}
+
+/// One more case, for stores that can forget what was deleted: `prune` has to forget all deletions
+/// up to a revision, or up to the head if that is before, and no other. `store` is empty and used
+/// by nobody else.
+///
+/// ```
+/// use std::sync::Arc;
+/// use m2m_store::{MemoryStore, conformance};
+///
+/// let store = Arc::new(MemoryStore::new());
+/// let prune = async |until| store.prune(until);
+/// let kept = pollster::block_on(conformance::check_pruning(store.clone(), prune));
+/// assert_eq!(kept, Ok(()));
+/// ```
+///
+/// # Errors
+///
+/// [`Violation`], for the first promise that is not kept.
+pub async fn check_pruning<F: Future<Output = ()>>(
+    store: Arc<dyn Store>,
+    prune: impl Fn(Revision) -> F,
+) -> Result<(), Violation> {
+    let named = |violation| Violation {
+        case: "what was deleted can be forgotten, and nobody misses it",
+        ..violation
+    };
+    let setting = Setting::new(store, None);
+    pruning::check(setting, prune).await.map_err(named)
 }
 
 impl Case {

@@ -60,6 +60,15 @@ fn a_cursor_from_before_what_was_pruned_is_too_old() {
     assert_eq!(page(&store, cursors[4], 10), (vec![], cursors[4], false));
 }
 
+#[cfg(feature = "conformance")]
+#[test]
+fn nobody_misses_what_was_pruned() {
+    let store = Arc::new(MemoryStore::new());
+    let prune = async |until| store.prune(until);
+    let kept = block_on(m2m_store::conformance::check_pruning(store.clone(), prune));
+    assert_eq!(kept, Ok(()));
+}
+
 #[test]
 fn a_walk_from_the_start_comes_to_its_end_in_a_pruned_store() {
     let store = MemoryStore::new();
