@@ -11,6 +11,7 @@ mod maintain;
 mod open;
 mod open_error;
 mod options;
+mod requests;
 mod shared;
 mod stats;
 mod tables;

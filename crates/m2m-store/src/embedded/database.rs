@@ -10,8 +10,8 @@ use super::backend::Backend;
 use super::disk::Disk;
 use super::failure::{Failed, corrupt};
 use super::tables::{
-    BYTE_TABLES, DATA_KEY, FLOOR, FORMAT, HEAD, INCARNATION, META, REQUEST_ORDER, STORE,
-    TOMBSTONES, read_bytes,
+    BYTE_TABLES, DATA_KEY, FLOOR, FORMAT, HEAD, INCARNATION, META, REQUESTS, STORE, TOMBSTONES,
+    read_bytes,
 };
 use crate::{KeyEncryption, Reason, Revision, Sealer, StoreError};
 
@@ -104,7 +104,7 @@ pub(super) fn initialise(
         for table in BYTE_TABLES {
             transaction.open_table(table)?;
         }
-        transaction.open_table(REQUEST_ORDER)?;
+        transaction.open_table(REQUESTS)?;
     }
     transaction.commit()?;
     Ok(Identity { store, sealer })
@@ -165,8 +165,8 @@ pub(super) fn copy(from: &redb::ReadTransaction, to: &Opened) -> Result<(), Fail
             let (name, value) = row?;
             there.insert(name.value(), value.value())?;
         }
-        let mut there_too = transaction.open_table(REQUEST_ORDER)?;
-        for row in from.open_table(REQUEST_ORDER)?.iter()? {
+        let mut there_too = transaction.open_table(REQUESTS)?;
+        for row in from.open_table(REQUESTS)?.iter()? {
             let (revision, key) = row?;
             there_too.insert(revision.value(), key.value())?;
         }

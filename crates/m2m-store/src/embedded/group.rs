@@ -5,15 +5,13 @@ use std::ops::Bound;
 use m2m_crypto::SecureRandom;
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::failure::{Failed, corrupt};
+use super::failure::Failed;
+use super::requests::{NewRequests, Requests};
 use super::tables::{
-    Content, FEED, FLOOR, HEAD, META, Marks, RECORDS, REQUEST_ORDER, REQUESTS, Stored, TOMBSTONES,
-    decode, feed_key, read_key,
+    Content, FEED, FLOOR, HEAD, META, Marks, RECORDS, REQUESTS, Stored, TOMBSTONES, decode,
+    feed_key, read_key,
 };
-use crate::{
-    Action, Batch, Committed, Cursor, Expected, IdempotencyKey, Key, Place, Revision, Sealer,
-    StoreError,
-};
+use crate::{Action, Batch, Committed, Cursor, Expected, Key, Place, Revision, Sealer, StoreError};
 
 /// What became of the batches of a group, if the transaction becomes durable.
 pub(super) struct Outcome {
@@ -22,16 +20,15 @@ pub(super) struct Outcome {
     pub(super) head: Cursor,
     /// Whether anything was written.
     pub(super) written: bool,
+    /// For [`Requests::apply`].
+    pub(super) requests: NewRequests,
 }
-
-/// How old idempotency keys are forgotten: this many for each that is added, so that a store that
-/// remembers too many comes down to [`IdempotencyKey::REMEMBERED`].
-const FORGOTTEN_PER_COMMIT: usize = 2;
 
 /// Writes `batches` into `transaction`, one after the other.
 pub(super) fn write_group<'a>(
     transaction: &WriteTransaction,
     batches: impl Iterator<Item = &'a Batch>,
+    requests: &Requests,
     sealer: &Sealer,
     random: &dyn SecureRandom,
 ) -> Result<Outcome, Failed> {
@@ -41,7 +38,8 @@ pub(super) fn write_group<'a>(
         records: transaction.open_table(RECORDS)?,
         feed: transaction.open_table(FEED)?,
         requests: transaction.open_table(REQUESTS)?,
-        order: transaction.open_table(REQUEST_ORDER)?,
+        known_requests: requests,
+        new_requests: NewRequests::default(),
         marks,
         sealer,
         random,
@@ -55,7 +53,7 @@ pub(super) fn write_group<'a>(
         });
     }
     let now = writing.marks;
-    drop(writing);
+    let requests = writing.new_requests;
     if now != marks {
         meta.insert(HEAD, now.head.number().to_be_bytes().as_slice())?;
         meta.insert(TOMBSTONES, now.tombstones.to_be_bytes().as_slice())?;
@@ -64,6 +62,7 @@ pub(super) fn write_group<'a>(
         answers,
         head: now.place(),
         written: now != marks,
+        requests,
     })
 }
 
@@ -113,8 +112,9 @@ pub(super) fn prune(
 struct Writing<'t, 'a> {
     records: Table<'t, &'static [u8], &'static [u8]>,
     feed: Table<'t, &'static [u8], &'static [u8]>,
-    requests: Table<'t, &'static [u8], &'static [u8]>,
-    order: Table<'t, u64, &'static [u8]>,
+    requests: Table<'t, u64, &'static [u8]>,
+    known_requests: &'a Requests,
+    new_requests: NewRequests,
     marks: Marks,
     sealer: &'a Sealer,
     random: &'a dyn SecureRandom,
@@ -131,8 +131,9 @@ impl Writing<'_, '_> {
     /// Writes all of `batch` or nothing. [`Failed::Store`] means nothing; after another error the
     /// transaction must be thrown away.
     fn write(&mut self, batch: &Batch) -> Result<Committed, Failed> {
-        let digest = self.sealer.fingerprint(batch)?;
-        if let Some(revision) = self.repeated(batch.idempotency_key(), &digest)? {
+        let (name, digest) = (batch.idempotency_key(), self.sealer.fingerprint(batch)?);
+        let (known, new) = (self.known_requests, &self.new_requests);
+        if let Some(revision) = known.repeated(new, &self.requests, name, &digest)? {
             return Ok(Committed::repeated(revision));
         }
         let mut before = Vec::with_capacity(batch.operations().len());
@@ -159,24 +160,9 @@ impl Writing<'_, '_> {
             };
             self.put(key, before.as_ref(), &stored)?;
         }
-        self.remember(batch.idempotency_key(), revision, &digest)?;
+        self.new_requests
+            .remember(&mut self.requests, name, revision, &digest)?;
         Ok(Committed::new(revision))
-    }
-
-    fn repeated(&self, key: IdempotencyKey, digest: &[u8; 32]) -> Result<Option<Revision>, Failed> {
-        let Some(row) = self.requests.get(key.as_bytes().as_slice())? else {
-            return Ok(None);
-        };
-        let parts = row.value().split_first_chunk::<8>();
-        let (revision, known) = parts
-            .and_then(|(revision, known)| {
-                Some((Revision::new(u64::from_be_bytes(*revision))?, known))
-            })
-            .ok_or_else(|| corrupt("an idempotency key is malformed"))?;
-        match known == digest {
-            true => Ok(Some(revision)),
-            false => Err(StoreError::IdempotencyKeyReused { key, revision }.into()),
-        }
     }
 
     fn before(&self, key: &Key) -> Result<Option<Before>, Failed> {
@@ -235,32 +221,6 @@ impl Writing<'_, '_> {
         self.records.insert(key.as_sorted_bytes(), row.as_slice())?;
         let here = feed_key(key.space(), stored.revision, stored.place);
         self.feed.insert(here.as_slice(), key.as_sorted_bytes())?;
-        Ok(())
-    }
-
-    fn remember(
-        &mut self,
-        key: IdempotencyKey,
-        revision: Revision,
-        digest: &[u8; 32],
-    ) -> Result<(), Failed> {
-        let row = [revision.number().to_be_bytes().as_slice(), digest].concat();
-        self.requests
-            .insert(key.as_bytes().as_slice(), row.as_slice())?;
-        self.order
-            .insert(revision.number(), key.as_bytes().as_slice())?;
-        for _ in 0..FORGOTTEN_PER_COMMIT {
-            let oldest = match self.order.first()? {
-                Some((oldest, _)) => oldest.value(),
-                None => break,
-            };
-            if oldest.saturating_add(IdempotencyKey::REMEMBERED) > revision.number() {
-                break;
-            }
-            if let Some(key) = self.order.remove(oldest)? {
-                self.requests.remove(key.value())?;
-            }
-        }
         Ok(())
     }
 }

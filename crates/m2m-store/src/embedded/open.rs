@@ -8,6 +8,7 @@ use super::database::{Identity, Opened, Refused, begin_incarnation, identify, in
 use super::disk::{Disk, FileDisk};
 use super::failure::Failed;
 use super::file::{Existing, NewFile, failed, open_existing, sync_directory};
+use super::requests::Requests;
 use super::shared::Shared;
 use super::tables::{Marks, Reading};
 use super::writer::Writer;
@@ -155,16 +156,19 @@ impl EmbeddedStore {
         restored: Option<Restored>,
         path: &Path,
     ) -> Result<Self, OpenError> {
-        let marks = marks(&opened, &identity);
-        let head = marks
-            .map_err(|error| OpenError::from_failed(error, path))?
-            .place();
+        let failed_to_read = |error| OpenError::from_failed(error, path);
+        let read = || -> Result<_, Failed> {
+            let reading = Reading::begin(&opened.database, &identity.sealer)?;
+            let requests = Requests::read(reading.transaction())?;
+            Ok((reading.marks()?.place(), requests))
+        };
+        let (head, requests) = read().map_err(failed_to_read)?;
         if let Some(anchor) = &options.anchor {
             anchor.advance(AnchorMark::new(identity.store, head))?;
         }
         let shared = Arc::new(Shared::new(opened, identity, options, head));
         let (jobs, waiting) = mpsc::channel();
-        let writer = Writer::new(Arc::clone(&shared), waiting, head);
+        let writer = Writer::new(Arc::clone(&shared), waiting, head, requests);
         let thread = std::thread::Builder::new().name("m2m-store".into());
         let thread = thread.spawn(move || writer.run());
         let thread = thread.map_err(|error| failed("start a thread for", path, error))?;

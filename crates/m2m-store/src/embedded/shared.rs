@@ -87,6 +87,11 @@ impl Shared {
         }
     }
 
+    /// How many batches wait, or take part in a commit.
+    pub(super) fn waiting(&self) -> usize {
+        (Self::SLOTS as usize).saturating_sub(self.slots.available_permits())
+    }
+
     /// Whether there is going on.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match self.broken.get() {

@@ -68,7 +68,7 @@ impl EmbeddedStore {
             records: rows.saturating_sub(marks.tombstones),
             tombstones: marks.tombstones,
             file_bytes,
-            waiting_batches: u64::from(Shared::SLOTS) - free(&shared.slots),
+            waiting_batches: shared.waiting() as u64,
             waiting_bytes: u64::from(Shared::ROOM_BYTES) - free(&shared.room),
             commits: count(&counters.commits),
             groups: count(&counters.groups),

@@ -16,11 +16,8 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 /// Space, a zero byte, revision and place in its batch (big endian) → sorted key. Each key once.
 pub(super) const FEED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("feed");
-/// Idempotency key → revision (big endian) and digest of the batch.
-pub(super) const REQUESTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("requests");
-/// Revision → idempotency key.
-pub(super) const REQUEST_ORDER: TableDefinition<'_, u64, &[u8]> =
-    TableDefinition::new("request order");
+/// Revision → idempotency key and digest of the batch.
+pub(super) const REQUESTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("requests");
 
 /// Version of all this: a `u32`, big endian.
 pub(super) const FORMAT: &str = "format";
@@ -38,7 +35,7 @@ pub(super) const TOMBSTONES: &str = "tombstones";
 pub(super) const DATA_KEY: &str = "data key";
 
 /// All tables whose layout is bytes to bytes.
-pub(super) const BYTE_TABLES: [TableDefinition<'_, &[u8], &[u8]>; 3] = [RECORDS, FEED, REQUESTS];
+pub(super) const BYTE_TABLES: [TableDefinition<'_, &[u8], &[u8]>; 2] = [RECORDS, FEED];
 
 /// A row of [`RECORDS`]: `flags (1) ‖ revision (8) ‖ place (4) ‖ summary length (2) ‖ summary ‖
 /// sealed value`. A tombstone has neither.

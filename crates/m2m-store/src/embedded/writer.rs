@@ -10,6 +10,7 @@ use super::backend::Aftermath;
 use super::database::{Opened, poisoned};
 use super::failure::Failed;
 use super::group::{Outcome, write_group};
+use super::requests::Requests;
 use super::shared::Shared;
 use crate::{AnchorMark, Batch, Committed, Cursor, Reason, StoreError};
 
@@ -17,8 +18,10 @@ use crate::{AnchorMark, Batch, Committed, Cursor, Reason, StoreError};
 const MAX_GROUP: usize = 1_024;
 /// The most bytes that share a commit: what redb holds in memory meanwhile.
 const MAX_GROUP_BYTES: usize = 32 << 20;
-/// The writer waits at most this long for as many batches as came last time. Callers that are
-/// answered together come back together, a moment after the first of them.
+/// The writer waits at most this long for as many batches as there were callers when it last
+/// answered. Those who are answered together come back together, a moment after the first of them;
+/// without waiting for them they and those who came meanwhile would take turns, each waiting for the
+/// other's commit.
 const MAX_LINGER: Duration = Duration::from_millis(2);
 
 /// What the writer is asked to do.
@@ -40,19 +43,26 @@ pub(super) struct Waiting {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     jobs: Receiver<Job>,
-    last_group: usize,
+    expected: usize,
     last_commit: Duration,
     anchored: Cursor,
+    requests: Requests,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, jobs: Receiver<Job>, anchored: Cursor) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        jobs: Receiver<Job>,
+        anchored: Cursor,
+        requests: Requests,
+    ) -> Self {
         Self {
             shared,
             jobs,
-            last_group: 1,
+            expected: 1,
             last_commit: Duration::ZERO,
             anchored,
+            requests,
         }
     }
 
@@ -81,7 +91,7 @@ impl Writer {
         let mut bytes = first.batch.bytes();
         let mut group = vec![first];
         while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
-            let patience = match group.len() < self.last_group {
+            let patience = match group.len() < self.expected {
                 true => until.saturating_duration_since(Instant::now()),
                 false => Duration::ZERO,
             };
@@ -99,7 +109,6 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Waiting>) {
         let begun = Instant::now();
-        self.last_group = group.len();
         let answers = match self.try_commit(&group) {
             Ok(answers) => answers,
             // Of each the same is known.
@@ -107,6 +116,7 @@ impl Writer {
         };
         self.last_commit = begun.elapsed();
         self.shared.counters.count(&answers, self.last_commit);
+        self.expected = self.shared.waiting();
         for (waiting, answer) in group.into_iter().zip(answers) {
             // Who no longer waits is not told.
             let _ = waiting.answer.send(answer);
@@ -123,17 +133,23 @@ impl Writer {
             let (sealer, random) = (&shared.sealer, shared.random.as_ref());
             let transaction = opened.begin_write()?;
             let batches = group.iter().map(|waiting| &waiting.batch);
-            let outcome = write_group(&transaction, batches, sealer, random)?;
+            let outcome = write_group(&transaction, batches, &self.requests, sealer, random)?;
             match outcome.written {
                 true => transaction.commit()?,
                 false => transaction.abort()?,
             }
             Ok(outcome)
         });
-        let Outcome { answers, head, .. } = match done {
+        let Outcome {
+            answers,
+            head,
+            requests,
+            ..
+        } = match done {
             Ok(outcome) => outcome,
             Err(failed) => return Err(self.fail(failed)),
         };
+        self.requests.apply(requests);
         // Before anyone is told: a copy from before must not pass for the newest.
         self.anchor(head)?;
         shared.head.send_if_modified(|there| {
