@@ -58,22 +58,23 @@ impl<'t, 'm> Scanner<'t, 'm> {
         &mut self,
         list: &mut [Member; MAX_MEMBERS],
     ) -> Result<usize, JsonError> {
-        let (first, at) = self.token(0);
-        if first != b'{' {
-            return Err(JsonError::NotAnObject);
-        }
-        if let (b'}', end) = self.token(at) {
-            return self.nothing_from(end).map(|()| 0);
-        }
         let mut found = FoundMembers {
             list,
             len: 0,
             seen: 0,
         };
-        let mut start = self.expect(b'"', at)?;
+        let mut start = match self.text {
+            [b'{', b'"', ..] => 2,
+            _ => match self.first_name()? {
+                Some(start) => start,
+                None => return Ok(0),
+            },
+        };
         loop {
-            start = self.usual_members(start, &mut found);
-            let (member, next) = self.any_member(start)?;
+            let Some(unusual) = self.usual_members(start, &mut found) else {
+                return Ok(found.len);
+            };
+            let (member, next) = self.any_member(unusual)?;
             if found.seen & member.name.bit() != 0 {
                 let earlier = found.list.get(..found.len).unwrap_or_default();
                 self.refuse_repeated(member.name, earlier.iter().map(|member| &member.name))?;
@@ -84,6 +85,19 @@ impl<'t, 'm> Scanner<'t, 'm> {
                 None => return Ok(found.len),
             }
         }
+    }
+
+    /// Where the first member's name begins, if there is one.
+    #[inline(never)]
+    fn first_name(&self) -> Result<Option<usize>, JsonError> {
+        let (first, at) = self.token(0);
+        if first != b'{' {
+            return Err(JsonError::NotAnObject);
+        }
+        if let (b'}', end) = self.token(at) {
+            return self.nothing_from(end).map(|()| None);
+        }
+        self.expect(b'"', at).map(Some)
     }
 
     /// A member of any kind, and where the name of the next begins. There is no next one behind the last.

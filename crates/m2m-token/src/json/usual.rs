@@ -1,104 +1,159 @@
 //! The scanner's fast path: members that look as most do.
 
 use super::scan::{FoundMembers, Scanner};
-use super::strings::Marks;
 use super::{Kind, Member, Name, Span, are_digits};
+
+/// A value of a usual kind, and what stands behind it.
+struct UsualValue {
+    kind: Kind,
+    start: u32,
+    end: u32,
+    next: Next,
+}
+
+/// The member behind another one.
+struct Next {
+    /// Where its name begins, or 0 if there is none and the text ends.
+    start: u32,
+    /// The quote before it and its first three bytes.
+    first: u32,
+}
 
 impl Scanner<'_, '_> {
     /// Takes members as long as they are what most are, from the one whose name begins at `start`:
-    /// strings, arrays of strings and dates, without escapes and white space, not the last and surely not repeated.
-    /// Gives the position of the first other one. A loop of its own, so that the processor keeps all
-    /// of it where it works.
+    /// strings, arrays of strings and dates, without escapes and white space, and surely not repeated.
+    /// Gives the position of the first other one; `None` if there is none and the text ends. A loop
+    /// of its own, so that the processor keeps all of it where it works.
     #[inline(never)]
-    pub(super) fn usual_members(&self, start: usize, found: &mut FoundMembers<'_>) -> usize {
-        let mut marks = self.strings.marks_from(start);
+    pub(super) fn usual_members(
+        &self,
+        start: usize,
+        found: &mut FoundMembers<'_>,
+    ) -> Option<usize> {
         let FoundMembers { list, len, seen } = found;
-        let (mut start, mut count, mut bits) = (start as u32, *len, *seen);
-        while let Some(slot) = list.get_mut(count) {
-            let Some((member, next)) = self.usual_member(start, &mut marks) else {
+        let (mut count, mut bits) = (*len, *seen);
+        let mut next = Next {
+            start: start as u32,
+            first: self
+                .four((start as u32).wrapping_sub(1))
+                .unwrap_or_default(),
+        };
+        for slot in list.get_mut(*len..).unwrap_or_default() {
+            let start = next.start;
+            let end = self.strings.next_from(start);
+            let Some(value) = self.usual_value(end) else {
                 break;
             };
-            let bit = member.name.bit();
+            let length = end.wrapping_sub(start);
+            if !(1..255).contains(&length) {
+                break;
+            }
+            let name = Name {
+                // With the length in place of the quote. A quote and a colon follow, so that this is
+                // what `tag_of` says, even if the name has fewer than three bytes.
+                tag: next
+                    .first
+                    .wrapping_add(length.wrapping_sub(u32::from(b'"'))),
+                span: Span::new(start as usize, end as usize),
+            };
+            let bit = name.bit();
             if bits & bit != 0 {
                 break;
             }
-            *slot = member;
+            *slot = Member {
+                name,
+                value: Span::new(value.start as usize, value.end as usize),
+                kind: value.kind,
+            };
             count += 1;
             bits |= bit;
-            start = next;
+            next = value.next;
+            if next.start == 0 {
+                break;
+            }
         }
         (*len, *seen) = (count, bits);
-        start as usize
+        (next.start != 0).then_some(next.start as usize)
     }
 
-    /// The member whose name begins at `start`, if it is a usual one. `marks` stands behind the
-    /// opening quote of the name, and is taken behind that of the next, whose position is given with
-    /// the member. Positions are of 32 bits, so that adding to one cannot leave a `usize`.
+    /// The value behind the name that ends at `name_end`, if it is a usual one. Positions are of 32
+    /// bits, so that adding to one cannot leave a `usize`.
     #[inline(always)]
-    fn usual_member(&self, start: u32, marks: &mut Marks<'_>) -> Option<(Member, u32)> {
-        let name_end = marks.next();
+    fn usual_value(&self, name_end: u32) -> Option<UsualValue> {
         let between = self.four(name_end)?;
-        let (value, kind, next) = if between & THREE_BYTES == QUOTE_COLON_QUOTE {
-            marks.next(); // the quote that opens the value
-            let end = marks.next();
-            if self.four(end)? & THREE_BYTES != QUOTE_COMMA_QUOTE {
-                return None;
-            }
-            ((name_end + 3, end), Kind::String, end + 3)
+        if between & THREE_BYTES == QUOTE_COLON_QUOTE {
+            let start = name_end + 3;
+            let end = self.strings.next_from(start);
+            let next = match self.eight(end) {
+                Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => Next {
+                    start: end + 3,
+                    first: (behind >> 16) as u32,
+                },
+                _ => self.last(end, b"\"}")?,
+            };
+            let kind = Kind::String;
+            Some(UsualValue {
+                kind,
+                start,
+                end,
+                next,
+            })
         } else if between == QUOTE_COLON_BRACKET_QUOTE {
-            marks.next(); // the quote that opens the first string
-            let end = self.end_of_usual_strings(marks)?;
-            ((name_end + 2, end), Kind::Array, end + 2)
+            let mut end = name_end + 4;
+            let next = loop {
+                end = self.strings.next_from(end);
+                match self.eight(end) {
+                    Some(behind) if behind as u32 == QUOTE_BRACKET_COMMA_QUOTE => {
+                        break Next {
+                            start: end + 4,
+                            first: (behind >> 24) as u32,
+                        };
+                    }
+                    Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => end += 3,
+                    _ => break self.last(end, b"\"]}")?,
+                }
+            };
+            Some(UsualValue {
+                kind: Kind::Array,
+                start: name_end + 2,
+                end: end + 2,
+                next,
+            })
+        } else if between & TWO_BYTES == QUOTE_COLON {
+            self.usual_date(name_end + 2)
         } else {
-            if between & TWO_BYTES != QUOTE_COLON || !self.is_usual_date(name_end + 2) {
-                return None;
-            }
-            let (start, end) = (name_end + 2, name_end + 12);
-            ((start, end), Kind::Digits, end + 2)
-        };
-        marks.next(); // the quote that opens the next name
-        let length = name_end.wrapping_sub(start);
-        if !(1..255).contains(&length) {
+            None
+        }
+    }
+
+    /// Ten digits that begin at `start`: a date until the year 2286.
+    #[inline(always)]
+    fn usual_date(&self, start: u32) -> Option<UsualValue> {
+        let end = start + 10;
+        let (first, last) = (self.eight(start)?, self.eight(start + 2)?);
+        if first as u8 == b'0' || !are_digits(first, last) {
             return None;
         }
-        let name = Name {
-            // A quote and a colon follow, so that this is what `tag_of` says, even if the name has
-            // fewer than three bytes.
-            tag: self.four(start)? & THREE_BYTES | length << 24,
-            span: Span::new(start as usize, name_end as usize),
+        let next = match self.eight(end) {
+            Some(behind) if behind as u32 & TWO_BYTES == COMMA_QUOTE => Next {
+                start: end + 2,
+                first: (behind >> 8) as u32,
+            },
+            _ => self.last(end, b"}")?,
         };
-        let value = Span::new(value.0 as usize, value.1 as usize);
-        Some((Member { name, value, kind }, next))
+        Some(UsualValue {
+            kind: Kind::Digits,
+            start,
+            end,
+            next,
+        })
     }
 
-    /// The end of an array of strings without escapes and white space, behind which comes another
-    /// member. `marks` stands behind the quote that opens the first string.
+    /// That no member follows, if from `at` on the text is `end` and nothing else.
     #[inline(always)]
-    fn end_of_usual_strings(&self, marks: &mut Marks<'_>) -> Option<u32> {
-        loop {
-            let end = marks.next();
-            match self.four(end)? {
-                QUOTE_BRACKET_COMMA_QUOTE => return Some(end + 2),
-                behind if behind & THREE_BYTES == QUOTE_COMMA_QUOTE => {
-                    marks.next(); // the quote that opens the next string
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// Whether ten digits and the quote of the next name follow: a date until the year 2286.
-    #[inline(always)]
-    fn is_usual_date(&self, at: u32) -> bool {
-        let at = at as usize;
-        let Some([first, .., b',', b'"']) = self.text.get(at..at + 12) else {
-            return false;
-        };
-        let digits = |at: usize| {
-            let eight = self.text.get(at..at + 8)?.first_chunk()?;
-            Some(are_digits(*eight))
-        };
-        *first != b'0' && digits(at) == Some(true) && digits(at + 2) == Some(true)
+    fn last(&self, at: u32, end: &[u8]) -> Option<Next> {
+        let rest = self.text.get(at as usize..)?;
+        (rest == end).then_some(Next { start: 0, first: 0 })
     }
 
     /// The bytes from `at` on; `None` at the end of the text.
@@ -107,6 +162,14 @@ impl Scanner<'_, '_> {
         let at = at as usize;
         let bytes = self.text.get(at..at + 4)?.first_chunk()?;
         Some(u32::from_le_bytes(*bytes))
+    }
+
+    /// Twice as many as [`Self::four`].
+    #[inline(always)]
+    fn eight(&self, at: u32) -> Option<u64> {
+        let at = at as usize;
+        let bytes = self.text.get(at..at + 8)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
     }
 }
 
@@ -118,6 +181,8 @@ const QUOTE_COLON: u32 = u32::from_le_bytes(*b"\":\0\0");
 const QUOTE_COLON_QUOTE: u32 = u32::from_le_bytes(*b"\":\"\0");
 /// What stands between a string and the next name, or the next string.
 const QUOTE_COMMA_QUOTE: u32 = u32::from_le_bytes(*b"\",\"\0");
+/// What stands between a date and the next name.
+const COMMA_QUOTE: u32 = u32::from_le_bytes(*b",\"\0\0");
 /// What stands between a name and an array of strings.
 const QUOTE_COLON_BRACKET_QUOTE: u32 = u32::from_le_bytes(*b"\":[\"");
 /// What stands between an array of strings and the next name.
