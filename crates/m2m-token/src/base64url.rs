@@ -49,12 +49,12 @@ impl Base64Url {
         let (first_len, second_len) = (decoded_len(first.len())?, decoded_len(second.len())?);
         let second_at = first.len().next_multiple_of(4);
         let end = second_at + second.len();
-        // All blocks, and the four characters that are always left over.
-        let filled = end.saturating_sub(4).next_multiple_of(BLOCK) + 4;
+        // Whole blocks, and the least that must be left over behind them.
+        let filled = end.next_multiple_of(BLOCK) + LEFT_OVER;
         room.write(0, first)?;
         room.write(first.len(), b"AAA")?;
         room.write(second_at, second)?;
-        room.write(end, &[b'A'; BLOCK + 4])?;
+        room.write(end, &[b'A'; BLOCK + LEFT_OVER])?;
         let text = room.characters.get(..filled)?;
         self.engine.decode_slice(text, out).ok()?;
         // `A` is six zero bits. So what the unused bits of a last character were is now in the byte
@@ -65,8 +65,8 @@ impl Base64Url {
             second_len,
         };
         let is_zero = |at: usize| out.get(at).is_some_and(|byte| *byte == 0);
-        let canonical = (first_len % 3 == 0 || is_zero(first_len))
-            && (second_len % 3 == 0 || is_zero(both.second_at + second_len));
+        let canonical = (first.len() % 4 == 0 || is_zero(first_len))
+            && (second.len() % 4 == 0 || is_zero(both.second_at + second_len));
         canonical.then_some(both)
     }
 
@@ -78,6 +78,8 @@ impl Base64Url {
 
 /// How many characters the library's fastest code takes at once.
 const BLOCK: usize = 32;
+/// Behind the last block it leaves some to slower code; so few are the least, and make one byte.
+const LEFT_OVER: usize = 2;
 
 /// Room for [`Base64Url::decode_both`] to put texts side by side, as long as a token at most.
 pub(crate) struct Filled {
@@ -114,25 +116,17 @@ pub(crate) struct Both {
     pub(crate) second_len: usize,
 }
 
-/// How many characters `bytes` bytes make.
+/// How many characters `bytes` bytes make; never asked of more than a token has.
 pub(crate) const fn encoded_len(bytes: usize) -> usize {
-    bytes / 3 * 4
-        + match bytes % 3 {
-            0 => 0,
-            1 => 2,
-            _ => 3,
-        }
+    (bytes * 4).div_ceil(3)
 }
 
 /// How many bytes `characters` characters make, if that many characters can be base64url.
 pub(crate) const fn decoded_len(characters: usize) -> Option<usize> {
-    let rest = match characters % 4 {
-        0 => 0,
-        1 => return None,
-        2 => 1,
-        _ => 2,
-    };
-    Some(characters / 4 * 3 + rest)
+    match characters % 4 {
+        1 => None,
+        rest => Some(characters / 4 * 3 + rest * 3 / 4),
+    }
 }
 
 #[cfg(test)]

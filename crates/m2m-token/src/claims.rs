@@ -11,7 +11,7 @@ use std::fmt;
 use m2m_types::{ServiceIdError, ServiceIdRef, Timestamp};
 use serde::Deserialize;
 
-use crate::json::{Kind, Member, Unescaped};
+use crate::json::{Kind, Member, Unescaped, tag_of};
 
 /// The claims of a token, borrowed from where they were decoded.
 ///
@@ -147,13 +147,23 @@ impl<'a> Claims<'a> {
 
     /// Whether there is a claim called `name`, of whatever type.
     pub fn contains(&self, name: &str) -> bool {
-        self.member(name).is_some()
+        // What was looked for before is not looked for again.
+        match name {
+            "iss" => self.facts.has(Text::Issuer),
+            "sub" => self.facts.has(Text::Subject),
+            "exp" => self.facts.expires.is_some(),
+            "nbf" => self.facts.not_before.is_some(),
+            "iat" => self.facts.issued.is_some(),
+            "jti" => self.facts.has(Text::TokenId),
+            _ => self.member(name).is_some(),
+        }
     }
 
     fn member(&self, name: &str) -> Option<&'a Member> {
-        self.members
-            .iter()
-            .find(|member| member.is_named(self.json.as_bytes(), name.as_bytes()))
+        let tag = tag_of(name.as_bytes());
+        self.members.iter().find(|member| {
+            member.tag() == tag && member.is_named(self.json.as_bytes(), name.as_bytes())
+        })
     }
 
     pub(crate) fn text(&self, text: Text) -> Option<&'a str> {

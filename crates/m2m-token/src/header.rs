@@ -130,7 +130,7 @@ impl KnownHeaders {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, text: &[u8]) -> Option<arc_swap::Guard<Option<Arc<KnownHeader>>>> {
         for at in Self::slots(text) {
             let known = self.slots.get(at)?.load();

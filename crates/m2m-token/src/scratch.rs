@@ -24,6 +24,8 @@ const _: () = assert!(decoded_len(MAX_TOKEN_BYTES).is_some());
 /// nobody else's business.
 pub struct Scratch {
     pub(crate) header: Box<[u8]>,
+    /// How long the encoded header of the last token was that verified: many are as long.
+    pub(crate) header_len: usize,
     /// The payload, maybe the signature, and behind them texts whose escapes were undone.
     pub(crate) payload: Box<[u8]>,
     pub(crate) signature: Box<[u8]>,
@@ -38,6 +40,7 @@ impl Scratch {
         let zeroes = |length| vec![0; length].into_boxed_slice();
         Self {
             header: zeroes(MAX_PART_BYTES),
+            header_len: 0,
             payload: zeroes(2 * MAX_PART_BYTES + FILLING_BYTES),
             signature: zeroes(MAX_PART_BYTES),
             filled: Filled::new(MAX_TOKEN_BYTES),

@@ -24,16 +24,37 @@ impl<'t> Split<'t> {
     /// Takes the first dot: the header is found, the rest is not.
     #[inline]
     pub(crate) fn at_first_dot(token: &'t [u8]) -> Result<SplitHeader<'t>, VerifyError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(VerifyError::TooLong {
-                length: token.len(),
-                limit: MAX_TOKEN_BYTES,
-            });
-        }
+        check_length(token)?;
         let first = memchr::memchr(b'.', token).ok_or(VerifyError::Parts)?;
         let (header, _) = token.split_at_checked(first).ok_or(VerifyError::Parts)?;
         Ok(SplitHeader { token, header })
     }
+
+    /// Takes the dot behind a header of so many bytes, if one stands there. It is the first one only
+    /// if that header has none, as one that was decoded before has not.
+    #[inline]
+    pub(crate) fn at_likely_dot(
+        token: &'t [u8],
+        header_len: usize,
+    ) -> Result<Option<SplitHeader<'t>>, VerifyError> {
+        check_length(token)?;
+        let likely = token.split_at_checked(header_len);
+        Ok(match likely {
+            Some((header, [b'.', ..])) => Some(SplitHeader { token, header }),
+            _ => None,
+        })
+    }
+}
+
+#[inline]
+fn check_length(token: &[u8]) -> Result<(), VerifyError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(VerifyError::TooLong {
+            length: token.len(),
+            limit: MAX_TOKEN_BYTES,
+        });
+    }
+    Ok(())
 }
 
 /// A token whose header was found.

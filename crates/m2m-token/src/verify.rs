@@ -192,6 +192,7 @@ impl Verifier {
     ) -> Result<Verified<'s>, VerifyError> {
         let Scratch {
             header: header_buffer,
+            header_len,
             payload,
             signature: signature_buffer,
             filled,
@@ -199,8 +200,16 @@ impl Verifier {
             facts,
         } = scratch;
 
-        let first = Split::at_first_dot(token)?;
-        let known = self.known_headers.find(first.header);
+        // A header that is found among the known ones has no dot in it.
+        let likely = Split::at_likely_dot(token, *header_len)?;
+        let likely = likely.and_then(|first| Some((first, self.known_headers.find(first.header)?)));
+        let (first, known) = match likely {
+            Some((first, known)) => (first, Some(known)),
+            None => {
+                let first = Split::at_first_dot(token)?;
+                (first, self.known_headers.find(first.header))
+            }
+        };
         let known = known.as_ref().and_then(|known| known.as_deref());
         // Behind a known header the signature is as long as it was. If that is so and all is sound
         // then its bytes and those of the payload are had at once; if not, it is found out what for.
@@ -274,6 +283,7 @@ impl Verifier {
             self.check_revocation(revocations, at, &claims, key.as_ref(), now)?;
         }
 
+        *header_len = split.header.len();
         if known.is_none() {
             let signature_characters = split.signature.len();
             self.known_headers

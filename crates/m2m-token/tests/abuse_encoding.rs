@@ -471,3 +471,31 @@ fn jwt_044_a_password_algorithm_costs_nothing() {
         assert_eq!(bench.header_code(header.to_string()), "algorithm_unknown");
     }
 }
+
+#[test]
+fn a_token_is_split_at_its_first_dot_whatever_was_verified_before() {
+    let bench = Bench::es256();
+    let good = bench.good();
+    let dot = good.find('.').unwrap();
+    let mut tokens = vec![good[..dot].to_owned(), good[..=dot].to_owned()];
+    for at in 0..=dot + 2 {
+        // Another dot before, at and behind the place of the first one.
+        tokens.push(format!("{}.{}", &good[..at], &good[at..]));
+        tokens.push(format!("{}.{}", &good[..at], &good[at + 1..]));
+        let shorter = &good[..at].replace('.', "");
+        tokens.push(format!("{}.{}", shorter, &good[dot + 1..]));
+    }
+    for verifier in bench.verifiers.each() {
+        let mut used = Scratch::new();
+        for token in &tokens {
+            assert!(verifier.verify(&good, at(0), &mut used).is_ok());
+            let refusal = |scratch: &mut Scratch| {
+                let verified = verifier.verify(token, at(0), scratch);
+                verified.map(|_| ()).err()
+            };
+            let found = refusal(&mut used);
+            assert_eq!(found, refusal(&mut Scratch::new()), "{token}");
+            assert!(*token == good || found.is_some(), "{token}");
+        }
+    }
+}

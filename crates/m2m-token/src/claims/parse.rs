@@ -25,11 +25,24 @@ pub(crate) enum Text {
 
 const TEXTS: usize = 6;
 
+impl Text {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Issuer => "iss",
+            Self::Subject => "sub",
+            Self::TokenId => "jti",
+            Self::SessionId => "sid",
+            Self::ClientId => "client_id",
+            Self::Scope => "scope",
+        }
+    }
+}
+
 /// What was found in a payload. Positions count from its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
+    /// A text that is absent ends at 0; none that is present does.
     texts: [Span; TEXTS],
-    present: u8,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,
@@ -42,7 +55,6 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) const EMPTY: Self = Self {
         texts: [Span { start: 0, end: 0 }; TEXTS],
-        present: 0,
         expires: None,
         not_before: None,
         issued: None,
@@ -52,11 +64,14 @@ impl Facts {
     };
 
     #[inline]
+    pub(crate) fn has(&self, text: Text) -> bool {
+        self.text(text).is_some()
+    }
+
+    #[inline]
     pub(crate) fn text(&self, text: Text) -> Option<Span> {
-        if self.present & 1 << text as u8 == 0 {
-            return None;
-        }
-        self.texts.get(text as usize).copied()
+        let span = self.texts.get(text as usize).copied();
+        span.filter(|span| span.end != 0)
     }
 
     /// Makes it [`Facts::EMPTY`] again, as far as anybody can see. Field by field: copying all of them
@@ -64,8 +79,7 @@ impl Facts {
     #[inline]
     fn clear(&mut self) {
         let Self {
-            texts: _, // those not present are not read
-            present,
+            texts,
             expires,
             not_before,
             issued,
@@ -73,7 +87,7 @@ impl Facts {
             audiences,
             confirmation,
         } = self;
-        *present = 0;
+        *texts = [Span::default(); TEXTS];
         (*expires, *not_before, *issued) = (None, None, None);
         (*audience, *audiences) = (None, 0);
         *confirmation = None;
@@ -83,7 +97,6 @@ impl Facts {
     fn set_text(&mut self, text: Text, span: Span) {
         if let Some(slot) = self.texts.get_mut(text as usize) {
             *slot = span;
-            self.present |= 1 << text as u8;
         }
     }
 }
@@ -143,49 +156,44 @@ impl Parser<'_, '_> {
         const CNF: u32 = tag_of(b"cnf");
         const CLIENT_ID: u32 = tag_of(b"client_id");
         const SCOPE: u32 = tag_of(b"scope");
-        let (name, text) = match member.tag() {
-            ISS => ("iss", Text::Issuer),
-            SUB => ("sub", Text::Subject),
-            JTI => ("jti", Text::TokenId),
-            SID => ("sid", Text::SessionId),
+        match member.tag() {
+            ISS => self.string(Text::Issuer, member)?,
+            SUB => self.string(Text::Subject, member)?,
+            JTI => self.string(Text::TokenId, member)?,
+            SID => self.string(Text::SessionId, member)?,
             CLIENT_ID if member.is_named(self.payload.as_bytes(), b"client_id") => {
-                ("client_id", Text::ClientId)
+                self.string(Text::ClientId, member)?;
             }
-            SCOPE if member.is_named(self.payload.as_bytes(), b"scope") => ("scope", Text::Scope),
-            EXP => return date("exp", self.payload, member, &mut self.facts.expires),
-            NBF => return date("nbf", self.payload, member, &mut self.facts.not_before),
-            IAT => return date("iat", self.payload, member, &mut self.facts.issued),
+            SCOPE if member.is_named(self.payload.as_bytes(), b"scope") => {
+                self.string(Text::Scope, member)?;
+            }
+            EXP => date("exp", self.payload, member, &mut self.facts.expires)?,
+            NBF => date("nbf", self.payload, member, &mut self.facts.not_before)?,
+            IAT => date("iat", self.payload, member, &mut self.facts.issued)?,
             AUD => {
                 self.facts.audiences = audience(self.payload, member)?;
                 self.facts.audience = Some(at);
-                return Ok(());
             }
             CNF => {
                 self.facts.confirmation = Some(Confirmation::parse(self.payload, member)?);
-                return Ok(());
             }
-            _ => return Ok(()),
-        };
-        self.string(name, text, member)
+            _ => {}
+        }
+        Ok(())
     }
 
     #[inline(always)]
-    fn string(
-        &mut self,
-        name: &'static str,
-        text: Text,
-        member: &Member,
-    ) -> Result<(), VerifyError> {
+    fn string(&mut self, text: Text, member: &Member) -> Result<(), VerifyError> {
         let span = match member.kind() {
             Kind::String => member.value(),
-            _ => self.unusual_string(name, member)?,
+            _ => self.unusual_string(text.name(), member)?,
         };
         let length = span.end - span.start;
         if matches!(length, 1..=MAX_NAME_BYTES) || matches!(text, Text::Scope) {
             self.facts.set_text(text, span);
             return Ok(());
         }
-        Err(wrong_length(name, length))
+        Err(wrong_length(text, length))
     }
 
     #[cold]
@@ -231,9 +239,9 @@ fn wrong_type(name: &'static str, expected: &'static str) -> VerifyError {
 
 #[cold]
 #[inline(never)]
-fn wrong_length(name: &'static str, length: u16) -> VerifyError {
+fn wrong_length(text: Text, length: u16) -> VerifyError {
     VerifyError::ClaimValue {
-        name: ClaimName::new(name),
+        name: ClaimName::new(text.name()),
         problem: match length {
             0 => "is empty",
             _ => "is longer than 2048 bytes",

@@ -5,7 +5,7 @@ use m2m_revoke::{Revocations, Revoked, TokenFacts};
 use m2m_types::{ServiceIdRef, Timestamp};
 
 use super::{BindingRule, Verifier};
-use crate::claims::Claims;
+use crate::claims::{Claims, Text};
 use crate::error::{ClaimName, VerifyError};
 use crate::excerpt::Excerpt;
 use crate::policy::Presenter;
@@ -19,7 +19,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<(Timestamp, Timestamp), VerifyError> {
         self.check_audience(claims)?;
-        if self.subject_required && claims.subject().is_none() {
+        if self.subject_required && !claims.facts.has(Text::Subject) {
             return Err(missing("sub"));
         }
         if let Some(domain) = &self.trust_domain {
