@@ -25,8 +25,8 @@ pub use snapshot::RevocationSnapshot;
 pub use stats::Stats;
 #[cfg(feature = "store")]
 pub use stored::{
-    CaughtUp, CompactError, LoadError, OpenError, RecordError, StoredCompaction, StoredOptions,
-    StoredRevocations, StoredRevokeError, StoredStats,
+    CaughtUp, RecordError, StoredCompactError, StoredCompaction, StoredLoadError, StoredOpenError,
+    StoredOptions, StoredRevocations, StoredRevokeError, StoredStats,
 };
 pub use target::{Kind, Revocation, Target};
 pub use term::REVOCATION_MARGIN;

@@ -20,7 +20,7 @@ use m2m_types::Timestamp;
 use crate::set::{DEFAULT_CAPACITY_LIMIT, Revocations};
 
 pub use compact::StoredCompaction;
-pub use error::{CompactError, LoadError, OpenError, StoredRevokeError};
+pub use error::{StoredCompactError, StoredLoadError, StoredOpenError, StoredRevokeError};
 pub use follow::CaughtUp;
 pub use record::RecordError;
 pub use stats::StoredStats;
@@ -50,7 +50,9 @@ use stats::Counts;
 /// }
 /// ```
 ///
-/// The other calls [`StoredRevocations::compact`] every few minutes.
+/// The other calls [`StoredRevocations::compact`] every few minutes. Both work on any runtime, and
+/// on none. Now and then a call merges the tables of the set, as [`Revocations`] says, and takes its
+/// thread for that long: some milliseconds, half a second at ten million entries.
 ///
 /// # Dead is dead
 ///
@@ -94,16 +96,17 @@ impl StoredRevocations {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]. Nothing can be checked then, so refuse, and try again.
+    /// [`StoredOpenError`]. Nothing can be checked then, so refuse, and try again.
     pub async fn open(
         store: Arc<dyn Store>,
         now: Timestamp,
         random: &dyn SecureRandom,
         options: StoredOptions,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, StoredOpenError> {
         let intents = Intents::draw(random)?;
         let set = SetRecord::open(&*store, now, random).await?;
-        let ids = Ids::new(set.id_key()).map_err(|_| OpenError::SetMalformed { form: None })?;
+        let ids =
+            Ids::new(set.id_key()).map_err(|_| StoredOpenError::SetMalformed { form: None })?;
         let revocations = Revocations::new(set.fingerprint_key(), set.time)
             .with_capacity_limit(options.capacity_limit);
         let place = load::load(&*store, &revocations).await?;
@@ -170,7 +173,7 @@ impl Default for StoredOptions {
 }
 
 impl Intents {
-    fn draw(random: &dyn SecureRandom) -> Result<Self, OpenError> {
+    fn draw(random: &dyn SecureRandom) -> Result<Self, StoredOpenError> {
         let first = IdempotencyKey::generate(random)?;
         Ok(Self {
             first: u128::from_be_bytes(*first.as_bytes()),

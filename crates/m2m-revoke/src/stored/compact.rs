@@ -8,7 +8,7 @@ use m2m_store::{
 };
 use m2m_types::Timestamp;
 
-use super::error::CompactError;
+use super::error::StoredCompactError;
 use super::set_record::SetRecord;
 use super::{StoredRevocations, record};
 use crate::set::Compaction;
@@ -46,10 +46,10 @@ impl StoredRevocations {
     ///
     /// # Errors
     ///
-    /// [`CompactError`]. Nothing was forgotten that may matter.
+    /// [`StoredCompactError`]. Nothing was forgotten that may matter.
     ///
     /// [`Revocations::compact`]: crate::Revocations::compact
-    pub async fn compact(&self, now: Timestamp) -> Result<StoredCompaction, CompactError> {
+    pub async fn compact(&self, now: Timestamp) -> Result<StoredCompaction, StoredCompactError> {
         let mut done = StoredCompaction {
             memory: self.revocations.compact(now)?,
             deleted: 0,
@@ -73,11 +73,11 @@ impl StoredRevocations {
     }
 
     /// Moves the set's own time, in the store, towards `now`. Gives the time that is there then.
-    async fn move_time(&self, now: Timestamp) -> Result<Timestamp, CompactError> {
+    async fn move_time(&self, now: Timestamp) -> Result<Timestamp, StoredCompactError> {
         let mut time = Timestamp::MIN;
         for _ in 0..ATTEMPTS {
             let set = SetRecord::get(&*self.store).await?;
-            let set = set.ok_or(CompactError::SetMissing)?;
+            let set = set.ok_or(StoredCompactError::SetMissing)?;
             let line = now.min(set.time.saturating_add(REVOCATION_MARGIN));
             if line <= set.time {
                 return Ok(set.time);
@@ -123,11 +123,11 @@ impl StoredRevocations {
 }
 
 /// What of `page` may be forgotten at `time`: the rule of the set in memory.
-fn ended(page: &Page, time: Timestamp) -> Result<Vec<(&Key, Revision)>, CompactError> {
+fn ended(page: &Page, time: Timestamp) -> Result<Vec<(&Key, Revision)>, StoredCompactError> {
     let mut ended = Vec::new();
     for record in page.records() {
         let revocation = record::decode(record.value().as_bytes());
-        let revocation = revocation.map_err(|problem| CompactError::Record {
+        let revocation = revocation.map_err(|problem| StoredCompactError::Record {
             key: record.key().clone(),
             problem,
         })?;

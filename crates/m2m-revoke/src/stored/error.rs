@@ -11,13 +11,13 @@ use crate::target::Kind;
 /// set to ask, and whoever needs one refuses.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
+pub enum StoredOpenError {
     /// The store could not be read, or did not take the record of a new set.
     #[error("the store failed while the revocations were opened")]
     Store(#[from] StoreError),
     /// The records were not all taken in.
     #[error("not all revocations of the store could be loaded")]
-    Load(#[from] LoadError),
+    Load(#[from] StoredLoadError),
     /// The record with the keys and the time of the set is not what this code writes.
     #[error(
         "the record of the set is malformed, or of a form ({form:?}) this program does not know"
@@ -37,7 +37,7 @@ pub enum OpenError {
 /// Why the revocations of a store are not all in memory. Those that were before still are.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
+pub enum StoredLoadError {
     /// The store could not be read.
     #[error("the store could not be read")]
     Store(#[from] StoreError),
@@ -107,7 +107,7 @@ pub enum StoredRevokeError {
 /// goes on where this one was.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompactError {
+pub enum StoredCompactError {
     /// The set in memory could not be written anew.
     #[error("the set in memory could not be compacted")]
     Set(#[from] RebuildError),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use m2m_store::{Changes, Cursor, MAX_PAGE_RECORDS, StoreError};
 use m2m_types::Timestamp;
 
-use super::error::LoadError;
+use super::error::StoredLoadError;
 use super::{StoredRevocations, load, record};
 
 /// By how much one thread may have read the clock before another, and both be right.
@@ -41,9 +41,9 @@ impl StoredRevocations {
     ///
     /// # Errors
     ///
-    /// [`LoadError`]. What was revoked stays so, and the next call begins where this one failed.
+    /// [`StoredLoadError`]. What was revoked stays so, and the next call begins where this one failed.
     /// The set gets staler meanwhile.
-    pub async fn catch_up(&self, now: Timestamp) -> Result<CaughtUp, LoadError> {
+    pub async fn catch_up(&self, now: Timestamp) -> Result<CaughtUp, StoredLoadError> {
         let mut found = CaughtUp {
             changes: 0,
             reloaded: false,
@@ -56,7 +56,7 @@ impl StoredRevocations {
             let changes = self.store.changes(&space, place, MAX_PAGE_RECORDS).await?;
             let Changes::Some(page) = changes else {
                 if reloads == RELOADS {
-                    return Err(LoadError::Pruned);
+                    return Err(StoredLoadError::Pruned);
                 }
                 reloads += 1;
                 found.set_back |= self.reload(place).await?;
@@ -99,7 +99,7 @@ impl StoredRevocations {
     }
 
     /// Reads everything anew. Returns whether the store has been set back since.
-    async fn reload(&self, place: Cursor) -> Result<bool, LoadError> {
+    async fn reload(&self, place: Cursor) -> Result<bool, StoredLoadError> {
         let next = load::load(&*self.store, &self.revocations).await?;
         self.go_on(place, next);
         self.counts.reloads.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use m2m_store::{Change, Cursor, Record, Scan, Store};
 
-use super::error::LoadError;
+use super::error::StoredLoadError;
 use super::record;
 use crate::set::Revocations;
 use crate::term::Entry;
@@ -15,7 +15,7 @@ const RUN_AT_MOST: usize = 1 << 22;
 
 /// Takes every record of `store` into `set`, which forgets nothing for it. Gives the place from
 /// which on the feed tells what this may have missed.
-pub(super) async fn load(store: &dyn Store, set: &Revocations) -> Result<Cursor, LoadError> {
+pub(super) async fn load(store: &dyn Store, set: &Revocations) -> Result<Cursor, StoredLoadError> {
     let mut scan = Scan::new(record::space());
     let mut run = Run::new(set);
     let mut first = None;
@@ -35,7 +35,7 @@ pub(super) async fn load(store: &dyn Store, set: &Revocations) -> Result<Cursor,
 
 /// Takes `changes` into `set`. What was deleted had expired for everybody, so nothing is taken back
 /// for it: the set has its own time to forget by.
-pub(super) fn apply(changes: &[Change], set: &Revocations) -> Result<(), LoadError> {
+pub(super) fn apply(changes: &[Change], set: &Revocations) -> Result<(), StoredLoadError> {
     let mut run = Run::new(set);
     for change in changes {
         if let Change::Put(record) = change {
@@ -61,9 +61,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), LoadError> {
+    fn take(&mut self, record: &Record) -> Result<(), StoredLoadError> {
         let revocation = record::decode(record.value().as_bytes());
-        let revocation = revocation.map_err(|problem| LoadError::Record {
+        let revocation = revocation.map_err(|problem| StoredLoadError::Record {
             key: record.key().clone(),
             problem,
         })?;
@@ -74,14 +74,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), LoadError> {
+    fn flush(&mut self) -> Result<(), StoredLoadError> {
         self.set.add_many(std::mem::take(&mut self.entries))?;
         let held = usize::try_from(self.set.stats().entries()).unwrap_or(usize::MAX);
         self.limit = held.clamp(RUN_AT_LEAST, RUN_AT_MOST);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), LoadError> {
+    fn finish(mut self) -> Result<(), StoredLoadError> {
         match self.entries.is_empty() {
             true => Ok(()),
             false => self.flush(),

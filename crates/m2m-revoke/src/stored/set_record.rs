@@ -13,7 +13,7 @@ use m2m_store::{
 };
 use m2m_types::Timestamp;
 
-use super::error::OpenError;
+use super::error::StoredOpenError;
 use super::record;
 
 const SPACE: &str = "revocation-set";
@@ -42,11 +42,11 @@ impl SetRecord {
         store: &dyn Store,
         now: Timestamp,
         random: &dyn SecureRandom,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, StoredOpenError> {
         let mut unknown = None;
         for _ in 0..ATTEMPTS {
             if let Some(record) = store.get(&key()).await? {
-                return Self::read(&record).ok_or_else(|| OpenError::SetMalformed {
+                return Self::read(&record).ok_or_else(|| StoredOpenError::SetMalformed {
                     form: record.value().as_bytes().first().copied(),
                 });
             }
@@ -54,7 +54,7 @@ impl SetRecord {
                 // Whoever writes a revocation has seen the set's record before.
                 match store.get(&key()).await? {
                     Some(_) => continue,
-                    None => return Err(OpenError::SetMissing),
+                    None => return Err(StoredOpenError::SetMissing),
                 }
             }
             match store.commit(Self::creation(now, random)?).await {
@@ -63,7 +63,7 @@ impl SetRecord {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(unknown.map_or(OpenError::SetMissing, OpenError::from))
+        Err(unknown.map_or(StoredOpenError::SetMissing, StoredOpenError::from))
     }
 
     /// The record as it is now.

@@ -137,8 +137,10 @@ impl StoredRevocations {
 
     async fn store_batch(&self, batch: &mut [Wanted]) -> Result<(), StoredRevokeError> {
         // What is known here has a record, in all likelihood: to look first saves a refusal.
-        if self.is_any_known(batch)? {
-            self.read(batch).await?;
+        for wanted in &mut *batch {
+            if self.is_known(wanted)? {
+                self.read(wanted).await?;
+            }
         }
         for _ in 0..ATTEMPTS {
             let Some(puts) = self.puts(batch)? else {
@@ -148,7 +150,10 @@ impl StoredRevocations {
                 Ok(_) => return Ok(()),
                 Err(failed) if failed.is_conflict() => {
                     self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
-                    self.read(batch).await?;
+                    // One record is named; others may have changed as well.
+                    for wanted in &mut *batch {
+                        self.read(wanted).await?;
+                    }
                 }
                 Err(failed) if failed.is_unknown => {
                     return Err(StoredRevokeError::Unknown(failed.error));
@@ -187,13 +192,10 @@ impl StoredRevocations {
         Err(CommitError { error, is_unknown })
     }
 
-    /// Reads what is there of each, and takes it in.
-    async fn read(&self, batch: &mut [Wanted]) -> Result<(), StoredRevokeError> {
-        for wanted in batch {
-            let record = self.store.get(&wanted.key).await;
-            wanted.found(record.map_err(StoredRevokeError::NotStored)?)?;
-        }
-        Ok(())
+    /// Reads what is there of it, and takes it in.
+    async fn read(&self, wanted: &mut Wanted) -> Result<(), StoredRevokeError> {
+        let record = self.store.get(&wanted.key).await;
+        wanted.found(record.map_err(StoredRevokeError::NotStored)?)
     }
 
     /// The batch that writes what is not there yet, if anything is not.
@@ -234,15 +236,6 @@ impl StoredRevocations {
             entries,
             limit,
         }))
-    }
-
-    fn is_any_known(&self, batch: &[Wanted]) -> Result<bool, StoredRevokeError> {
-        for wanted in batch {
-            if self.is_known(wanted)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Whether memory has an entry of it, whatever its ends.

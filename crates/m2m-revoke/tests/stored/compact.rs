@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use m2m_revoke::{CompactError, Revocation, StoredOptions, StoredRevocations};
+use m2m_revoke::{Revocation, StoredCompactError, StoredOptions, StoredRevocations};
 use m2m_store::Store;
 use m2m_types::Timestamp;
 use pollster::block_on;
@@ -228,7 +228,7 @@ fn a_store_that_fails_in_the_middle_is_gone_on_with() {
     // Moving the time, then two batches, of which the second fails.
     store.fail([Fault::None, Fault::None, Fault::Refused]);
     let error = block_on(node.compact(at(NOW + MARGIN))).unwrap_err();
-    assert!(matches!(error, CompactError::Store(_)), "{error:?}");
+    assert!(matches!(error, StoredCompactError::Store(_)), "{error:?}");
     assert_eq!(records(&*store).len(), 1_000 - 256);
     // Nobody knows, and asking again tells.
     store.fail([Fault::WrittenUnknown, Fault::LostUnknown]);

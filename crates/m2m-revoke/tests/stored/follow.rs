@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use m2m_revoke::{RevokeError, StoredLoadError, StoredOptions, StoredRevocations};
 use m2m_store::{Batch, Expected, IdempotencyKey, Revision, Store};
 use pollster::block_on;
 
-use crate::support::{Fault, Faulty, NOW, at, is_revoked, open, records, token};
+use crate::support::{Fault, Faulty, NOW, Seeded, at, is_revoked, open, records, token};
 
 /// Removes every record as if it had expired, whether it has or not.
 fn delete_all(store: &Faulty) {
@@ -41,6 +42,27 @@ fn two_nodes_follow_each_other() {
     );
     assert_eq!(one.as_of(), other.as_of());
     assert_eq!(block_on(one.catch_up(at(NOW))).unwrap().changes(), 0);
+}
+
+#[test]
+fn a_set_that_is_full_says_so_and_gets_stale() {
+    let store = Faulty::new();
+    let dynamic: Arc<dyn Store> = store.clone();
+    let options = StoredOptions::default().with_capacity_limit(2);
+    let random = Seeded::new(1);
+    let small = block_on(StoredRevocations::open(dynamic, at(NOW), &random, options)).unwrap();
+    let node = open(&store, 2);
+    for name in ["a", "b", "c"] {
+        block_on(node.revoke(token(name), at(NOW + 300))).unwrap();
+    }
+    for _ in 0..2 {
+        let error = block_on(small.catch_up(at(NOW + 9))).unwrap_err();
+        assert!(matches!(
+            error,
+            StoredLoadError::Set(RevokeError::Full { .. })
+        ));
+        assert_eq!(small.staleness(at(NOW + 9)), Duration::from_secs(9));
+    }
 }
 
 #[test]

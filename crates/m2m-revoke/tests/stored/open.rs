@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use m2m_crypto::{RandomError, SecureRandom, SystemRandom};
 use m2m_revoke::{
-    LoadError, OpenError, RecordError, Revocation, RevokeError, StoredOptions, StoredRevocations,
+    RecordError, Revocation, RevokeError, StoredLoadError, StoredOpenError, StoredOptions,
+    StoredRevocations,
 };
 use m2m_store::{Batch, Expected, IdempotencyKey, Key, Space, Store, StoreError};
 use pollster::block_on;
@@ -68,12 +69,15 @@ fn a_store_that_cannot_be_read_opens_nothing() {
     let error = open_at(&store, 1, NOW).unwrap_err();
     assert!(matches!(
         error,
-        OpenError::Store(StoreError::Unavailable { .. })
+        StoredOpenError::Store(StoreError::Unavailable { .. })
     ));
     assert_fit_for_a_log(&error);
     store.reads_fail.store(false, Ordering::Relaxed);
     store.fail([Fault::Refused]);
-    assert!(matches!(open_at(&store, 1, NOW), Err(OpenError::Store(_))));
+    assert!(matches!(
+        open_at(&store, 1, NOW),
+        Err(StoredOpenError::Store(_))
+    ));
     open(&store, 1);
 }
 
@@ -89,7 +93,10 @@ fn sto_018_a_set_whose_creation_is_unknown_is_the_one_that_is_there() {
     let store = Faulty::new();
     store.fail([Fault::LostUnknown; 8]);
     let error = open_at(&store, 1, NOW).unwrap_err();
-    let unknown = matches!(error, OpenError::Store(StoreError::OutcomeUnknown { .. }));
+    let unknown = matches!(
+        error,
+        StoredOpenError::Store(StoreError::OutcomeUnknown { .. })
+    );
     assert!(unknown, "{error:?}");
 }
 
@@ -128,8 +135,8 @@ fn sto_010_what_is_not_understood_refuses_to_open() {
         let key = Key::new(&Space::new("revocation").unwrap(), b"later").unwrap();
         put(&store, key.clone(), value);
         let error = open_at(&store, 2, NOW).unwrap_err();
-        let load = LoadError::Record { key, problem };
-        assert_eq!(error, OpenError::Load(load.clone()));
+        let load = StoredLoadError::Record { key, problem };
+        assert_eq!(error, StoredOpenError::Load(load.clone()));
         assert_fit_for_a_log(&error);
         // Who is open already goes on refusing what it knows, and gets stale.
         assert_eq!(block_on(node.catch_up(at(NOW + 60))), Err(load));
@@ -161,7 +168,7 @@ fn a_set_record_that_is_not_understood_refuses_to_open() {
         put(&store, set_key(), &bad);
         let error = open_at(&store, 2, NOW).unwrap_err();
         let form = bad.first().copied();
-        assert_eq!(error, OpenError::SetMalformed { form });
+        assert_eq!(error, StoredOpenError::SetMalformed { form });
         assert_fit_for_a_log(&error);
         assert!(block_on(node.compact(at(NOW))).is_err());
     }
@@ -173,7 +180,10 @@ fn revocations_without_the_record_of_their_set_refuse_to_open() {
     block_on(open(&store, 1).revoke(token("a"), at(NOW + 300))).unwrap();
     let batch = Batch::new(IdempotencyKey::from_bytes([1; 16]));
     block_on(store.commit(batch.delete(set_key(), Expected::Present))).unwrap();
-    assert_eq!(open_at(&store, 2, NOW).unwrap_err(), OpenError::SetMissing);
+    assert_eq!(
+        open_at(&store, 2, NOW).unwrap_err(),
+        StoredOpenError::SetMissing
+    );
 }
 
 #[test]
@@ -187,7 +197,9 @@ fn a_set_that_does_not_fit_is_not_opened_in_part() {
     let opened = StoredRevocations::open(dynamic, at(NOW), &random, options);
     let full = matches!(
         block_on(opened),
-        Err(OpenError::Load(LoadError::Set(RevokeError::Full { .. })))
+        Err(StoredOpenError::Load(StoredLoadError::Set(
+            RevokeError::Full { .. }
+        )))
     );
     assert!(full);
 }
@@ -206,7 +218,7 @@ fn without_randomness_nothing_is_opened() {
     let opened = StoredRevocations::open(dynamic, at(NOW), &Broken, options);
     assert_eq!(
         block_on(opened).unwrap_err(),
-        OpenError::Random(RandomError)
+        StoredOpenError::Random(RandomError)
     );
     assert_eq!(store.commits.load(Ordering::Relaxed), 0);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use m2m_crypto::{RandomError, SecureRandom};
-use m2m_revoke::{OpenError, Revocations, StoredOptions, StoredRevocations, Target};
+use m2m_revoke::{Revocations, StoredOpenError, StoredOptions, StoredRevocations, Target};
 use m2m_store::{
     Batch, Changes, Committed, Cursor, Key, MemoryStore, Page, Reason, Record, Scan, Space, Store,
     StoreError, StoreFuture,
@@ -175,7 +175,7 @@ pub(crate) fn open_at(
     store: &Arc<impl Store>,
     seed: u64,
     now: u64,
-) -> Result<StoredRevocations, OpenError> {
+) -> Result<StoredRevocations, StoredOpenError> {
     let store: Arc<dyn Store> = store.clone();
     let random = Seeded::new(seed);
     let options = StoredOptions::default();
