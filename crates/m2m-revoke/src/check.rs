@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use m2m_types::Timestamp;
 
-use crate::fingerprint::{Fingerprint, IssuerScopes, PreparedIssuer, Scope};
+use crate::fingerprint::{Fingerprint, IssuerScopes, PreparedIssuer};
 use crate::header::kind_bit;
 use crate::set::{Revocations, State};
 use crate::target::{Kind, Target};
@@ -39,50 +39,24 @@ pub struct Revoked {
     issued_until: Option<Timestamp>,
 }
 
-/// The kinds that a token can be revoked by.
-const TOKEN_KINDS: u32 = kind_bit(Kind::Token.tag())
+/// The kinds that a token can be revoked by, in the order they are looked for.
+const TOKEN_KINDS: [Kind; 5] = [
+    Kind::Token,
+    Kind::Session,
+    Kind::Subject,
+    Kind::Service,
+    Kind::Key,
+];
+
+/// Their bits.
+const TOKEN_BITS: u32 = kind_bit(Kind::Token.tag())
+    | kind_bit(Kind::Session.tag())
     | kind_bit(Kind::Subject.tag())
     | kind_bit(Kind::Service.tag())
-    | kind_bit(Kind::Session.tag())
     | kind_bit(Kind::Key.tag());
 
-/// How many they are.
-const KINDS: usize = TOKEN_KINDS.count_ones() as usize;
-
-/// What is looked up for one token, in order.
-struct Wanted {
-    fingerprints: [Fingerprint; KINDS],
-    len: usize,
-}
-
-/// Where no fingerprint has been written.
-const NOTHING: Fingerprint = Fingerprint::from_bits(0);
-
-impl Wanted {
-    /// One for each of the kinds at most, so there is room.
-    #[inline]
-    fn push(&mut self, fingerprint: Fingerprint) {
-        if let Some(free) = self.fingerprints.get_mut(self.len) {
-            *free = fingerprint;
-            self.len += 1;
-        }
-    }
-
-    #[inline]
-    fn iter(&self) -> impl Iterator<Item = Fingerprint> + '_ {
-        self.fingerprints.iter().copied().take(self.len)
-    }
-}
-
-/// The kind that is part of every fingerprint.
-#[cold]
-fn kind_of(fingerprint: Fingerprint) -> Kind {
-    let is_it = |kind: &Kind| kind.tag() == fingerprint.tag();
-    Kind::ALL.into_iter().find(is_it).unwrap_or(Kind::Token)
-}
-
 impl Revoked {
-    fn by(kind: Kind, term: Term) -> Self {
+    pub(crate) fn by(kind: Kind, term: Term) -> Self {
         Self {
             kind,
             issued_until: term.limit(),
@@ -157,7 +131,7 @@ impl Revocations {
     /// [`Revoked`], with the first kind that voids it, in the order above.
     #[inline]
     pub fn check_token(&self, facts: &TokenFacts<'_>, now: Timestamp) -> Result<(), Revoked> {
-        let present = self.present() & TOKEN_KINDS;
+        let present = self.present_of_tokens();
         if present == 0 {
             return Ok(());
         }
@@ -207,7 +181,7 @@ impl Revocations {
         facts: &TokenFacts<'_>,
         now: Timestamp,
     ) -> Result<(), Revoked> {
-        let present = self.present() & TOKEN_KINDS;
+        let present = self.present_of_tokens();
         if present == 0 {
             return Ok(());
         }
@@ -216,68 +190,102 @@ impl Revocations {
     }
 
     #[inline(never)]
-    fn check_token_by(
+    pub(crate) fn check_token_by(
         &self,
         present: u32,
         scopes: Option<&IssuerScopes>,
         facts: &TokenFacts<'_>,
         now: Timestamp,
     ) -> Result<(), Revoked> {
+        self.look_up(&self.state.load(), present, scopes, facts, now)
+    }
+
+    /// Looks up in `state` what a token could be revoked by of the kinds that are `present`.
+    #[inline(always)]
+    pub(crate) fn look_up(
+        &self,
+        state: &State,
+        present: u32,
+        scopes: Option<&IssuerScopes>,
+        facts: &TokenFacts<'_>,
+        now: Timestamp,
+    ) -> Result<(), Revoked> {
+        if present == kind_bit(Kind::Token.tag()) {
+            // Where tokens alone are revoked, one look-up is the whole check.
+            let Some(jti) = facts.jti.map(str::as_bytes) else {
+                return Ok(());
+            };
+            let fingerprint = match scopes {
+                Some(scopes) => scopes.token.fingerprint_inline(jti),
+                None => self.fingerprint_anew(Kind::Token, facts.issuer, jti),
+            };
+            return judge(state, fingerprint, facts.issued_at, now)
+                .map_err(|term| Revoked::by(Kind::Token, term));
+        }
+        self.look_up_all(state, present, scopes, facts, now)
+    }
+
+    #[inline(never)]
+    fn look_up_all(
+        &self,
+        state: &State,
+        present: u32,
+        scopes: Option<&IssuerScopes>,
+        facts: &TokenFacts<'_>,
+        now: Timestamp,
+    ) -> Result<(), Revoked> {
         // All hashing before the first look-up: the look-ups then wait for memory together.
-        let state = self.state.load();
-        let wanted = self.wanted(present, scopes, facts);
-        for fingerprint in wanted.iter() {
-            judge(&state, fingerprint, facts.issued_at, now)
-                .map_err(|term| Revoked::by(kind_of(fingerprint), term))?;
+        let mut all = TOKEN_KINDS.map(|_| None);
+        for (wanted, kind) in all.iter_mut().zip(TOKEN_KINDS) {
+            if present & kind_bit(kind.tag()) != 0 {
+                *wanted = self.wanted(kind, scopes, facts);
+            }
+        }
+        for (wanted, kind) in all.into_iter().zip(TOKEN_KINDS) {
+            if let Some(fingerprint) = wanted {
+                judge(state, fingerprint, facts.issued_at, now)
+                    .map_err(|term| Revoked::by(kind, term))?;
+            }
         }
         Ok(())
     }
 
-    /// What to look up for a token, in the order of [`Revocations::check_token`]: nothing for what
-    /// it does not say and for kinds that are not `present`.
+    /// The fingerprint to look for to find out whether a token is revoked by `kind`; `None` if it
+    /// says nothing that could be.
     #[inline]
     fn wanted(
         &self,
-        present: u32,
+        kind: Kind,
         scopes: Option<&IssuerScopes>,
         facts: &TokenFacts<'_>,
-    ) -> Wanted {
-        let mut wanted = Wanted {
-            fingerprints: [NOTHING; KINDS],
-            len: 0,
+    ) -> Option<Fingerprint> {
+        let (scope, name) = match kind {
+            Kind::Token => (scopes.map(|of| &of.token), facts.jti.map(str::as_bytes)),
+            Kind::Session => (
+                scopes.map(|of| &of.session),
+                facts.session.map(str::as_bytes),
+            ),
+            Kind::Subject => (
+                scopes.map(|of| &of.subject),
+                facts.subject.map(str::as_bytes),
+            ),
+            // Only a well-formed service name is ever revoked as one, and equal names are equal
+            // bytes, so the subject need not be parsed.
+            Kind::Service => (
+                Some(self.fingerprints.services()),
+                facts.subject.map(str::as_bytes),
+            ),
+            Kind::Key => (
+                scopes.map(|of| &of.key),
+                facts.key.map(<[u8; 32]>::as_slice),
+            ),
+            Kind::Certificate | Kind::CertificateThumbprint | Kind::SecretVersion => return None,
         };
-        let mut add = |kind: Kind, prepared: Option<&Scope>, name: Option<&[u8]>| {
-            if present & kind_bit(kind.tag()) == 0 {
-                return;
-            }
-            if let Some(name) = name {
-                wanted.push(match prepared {
-                    Some(scope) => scope.fingerprint(name),
-                    None => self.fingerprint_anew(kind, facts.issuer, name),
-                });
-            }
-        };
-        let subject = facts.subject.map(str::as_bytes);
-        add(
-            Kind::Token,
-            scopes.map(|scopes| &scopes.token),
-            facts.jti.map(str::as_bytes),
-        );
-        add(
-            Kind::Session,
-            scopes.map(|scopes| &scopes.session),
-            facts.session.map(str::as_bytes),
-        );
-        add(Kind::Subject, scopes.map(|scopes| &scopes.subject), subject);
-        // Only a well-formed service name is ever revoked as one, and equal names are equal bytes,
-        // so the subject need not be parsed.
-        add(Kind::Service, Some(self.fingerprints.services()), subject);
-        add(
-            Kind::Key,
-            scopes.map(|scopes| &scopes.key),
-            facts.key.map(<[u8; 32]>::as_slice),
-        );
-        wanted
+        let name = name?;
+        Some(match scope {
+            Some(scope) => scope.fingerprint(name),
+            None => self.fingerprint_anew(kind, facts.issuer, name),
+        })
     }
 
     /// The fingerprint of what a token says of itself, for an issuer that was not prepared.
@@ -288,19 +296,25 @@ impl Revocations {
             .fingerprint(name)
     }
 
+    /// The kinds of which something is revoked and by which a token can be.
+    #[inline]
+    pub(crate) fn present_of_tokens(&self) -> u32 {
+        self.present() & TOKEN_BITS
+    }
+
     /// The kinds of which something is revoked.
     ///
     /// `Acquire`, and set before an entry is written: whoever was told that something is revoked
     /// sees its kind here.
     #[inline]
-    fn present(&self) -> u32 {
+    pub(crate) fn present(&self) -> u32 {
         self.present.load(Ordering::Acquire)
     }
 }
 
 /// Looks up one target; the term that voids it is the error.
-#[inline]
-fn judge(
+#[inline(always)] // with the hash before it, one run of instructions
+pub(crate) fn judge(
     state: &State,
     fingerprint: Fingerprint,
     issued_at: Option<Timestamp>,

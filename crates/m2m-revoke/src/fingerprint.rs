@@ -10,10 +10,8 @@
 //! whoever knows the first field beforehand takes the first step once, see [`PreparedIssuer`].
 
 use std::fmt;
-use std::hash::Hasher;
 
-use siphasher::sip128::{Hash128, SipHasher13};
-
+use crate::siphash::SipHash;
 use crate::target::Kind;
 
 /// 124 bits of SipHash-1-3 under the key of a scope, and the kind in the lowest four bits.
@@ -23,12 +21,12 @@ use crate::target::Kind;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprint(u128);
 
-const KIND_MASK: u128 = 0xf;
+const KIND_MASK: u64 = 0xf;
 
 /// Makes fingerprints under one key.
 #[derive(Clone)]
 pub(crate) struct Fingerprints {
-    start: SipHasher13,
+    key: (u64, u64),
     /// Of [`Kind::Service`], which has no first field: asked for with every token.
     services: Scope,
 }
@@ -75,7 +73,7 @@ impl Fingerprint {
 
     /// The kind's tag, 1 to 8 in anything this crate made.
     pub(crate) const fn tag(self) -> u8 {
-        (self.0 & KIND_MASK) as u8
+        (self.0 as u64 & KIND_MASK) as u8
     }
 
     /// Where a table of `homes` groups begins to look: the hash scaled to their number by its highest
@@ -91,20 +89,22 @@ impl Fingerprint {
 
 impl Fingerprints {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
-        let start = SipHasher13::new_with_key(key);
+        let bits = u128::from_le_bytes(*key);
+        let key = (bits as u64, (bits >> 64) as u64);
         Self {
-            start,
-            services: scope(start, Kind::Service, &[]),
+            key,
+            services: scope(key, Kind::Service, &[]),
         }
     }
 
-    pub(crate) fn key(&self) -> [u8; 16] {
-        self.start.key()
+    pub(crate) const fn key(&self) -> [u8; 16] {
+        let (low, high) = self.key;
+        (((high as u128) << 64) | low as u128).to_le_bytes()
     }
 
     /// The targets of this `kind` whose first field is `first`, empty for kinds that have only one.
     pub(crate) fn scope(&self, kind: Kind, first: &[u8]) -> Scope {
-        scope(self.start, kind, first)
+        scope(self.key, kind, first)
     }
 
     pub(crate) const fn services(&self) -> &Scope {
@@ -115,7 +115,7 @@ impl Fingerprints {
         let of = |kind| self.scope(kind, issuer.as_bytes());
         PreparedIssuer {
             name: Box::from(issuer),
-            set_key: self.start.keys(),
+            set_key: self.key,
             scopes: IssuerScopes {
                 token: of(Kind::Token),
                 session: of(Kind::Session),
@@ -132,7 +132,7 @@ impl Fingerprints {
         prepared: &'a PreparedIssuer,
         issuer: &str,
     ) -> Option<&'a IssuerScopes> {
-        let fits = prepared.set_key == self.start.keys() && *prepared.name == *issuer;
+        let fits = prepared.set_key == self.key && *prepared.name == *issuer;
         fits.then_some(&prepared.scopes)
     }
 }
@@ -143,20 +143,22 @@ impl Scope {
     /// Hashed where it lies, at one go. Not inlined: five kinds of a token come here.
     #[inline(never)]
     pub(crate) fn fingerprint(&self, second: &[u8]) -> Fingerprint {
-        let (low, high) = self.key;
-        let hash = SipHasher13::new_with_keys(low, high).hash(second);
-        Fingerprint((hash.as_u128() & !KIND_MASK) | u128::from(self.kind.tag()))
+        self.fingerprint_inline(second)
+    }
+
+    /// [`Scope::fingerprint`] for the one place where most look-ups come by.
+    #[inline(always)]
+    pub(crate) fn fingerprint_inline(&self, second: &[u8]) -> Fingerprint {
+        let (low, high) = SipHash::new(self.key).hash(second);
+        let low = (low & !KIND_MASK) | u64::from(self.kind.tag());
+        Fingerprint((u128::from(high) << 64) | u128::from(low))
     }
 }
 
 /// The first of the two steps. The kind takes a word of its own: SipHash reads words.
-fn scope(mut start: SipHasher13, kind: Kind, first: &[u8]) -> Scope {
-    start.write(&u64::from(kind.tag()).to_le_bytes());
-    let Hash128 { h1, h2 } = start.hash(first);
-    Scope {
-        kind,
-        key: (h1, h2),
-    }
+fn scope(key: (u64, u64), kind: Kind, first: &[u8]) -> Scope {
+    let key = SipHash::new(key).word(u64::from(kind.tag())).hash(first);
+    Scope { kind, key }
 }
 
 impl fmt::Debug for PreparedIssuer {
@@ -168,6 +170,8 @@ impl fmt::Debug for PreparedIssuer {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use siphasher::sip128::SipHasher13;
 
     use super::*;
 
@@ -182,7 +186,7 @@ mod tests {
                     let fingerprint = fingerprints.scope(kind, first).fingerprint(second);
                     assert_eq!(fingerprint.tag(), kind.tag());
                     assert!(
-                        seen.insert(fingerprint.bits() & !KIND_MASK),
+                        seen.insert(fingerprint.bits() & !u128::from(KIND_MASK)),
                         "{kind:?} {first:?} {second:?}"
                     );
                 }
@@ -213,7 +217,7 @@ mod tests {
             SipHasher13::new_with_key(key).hash(input).as_u128()
         };
         let key = hash(&[7; 16], b"\x01\0\0\0\0\0\0\0https://issuer.example");
-        let expected = (hash(&key.to_le_bytes(), b"a-1") & !KIND_MASK) | 1;
+        let expected = (hash(&key.to_le_bytes(), b"a-1") & !u128::from(KIND_MASK)) | 1;
         let fingerprints = Fingerprints::new(&[7; 16]);
         let scope = fingerprints.scope(Kind::Token, b"https://issuer.example");
         assert_eq!(scope.fingerprint(b"a-1").bits(), expected);

@@ -7,7 +7,9 @@ mod checksum;
 mod error;
 mod fingerprint;
 mod header;
+mod reader;
 mod set;
+mod siphash;
 mod snapshot;
 mod stats;
 #[cfg(feature = "store")]
@@ -20,6 +22,7 @@ mod term;
 pub use check::{Revoked, TokenFacts};
 pub use error::{MergeError, RebuildError, RevokeError, SnapshotError};
 pub use fingerprint::PreparedIssuer;
+pub use reader::RevocationReader;
 pub use set::{Compaction, DEFAULT_CAPACITY_LIMIT, Revocations};
 pub use snapshot::RevocationSnapshot;
 pub use stats::Stats;

@@ -3,12 +3,14 @@
 mod write;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use m2m_types::{Live, Timestamp};
 
+#[cfg(doc)]
+use crate::RevocationReader;
 use crate::error::{MergeError, RebuildError, RevokeError};
 use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::snapshot::RevocationSnapshot;
@@ -30,14 +32,16 @@ pub const DEFAULT_CAPACITY_LIMIT: u64 = 1 << 24;
 ///
 /// A check takes no lock and allocates nothing, and its cost does not grow with the number of
 /// entries. What was revoked before is seen: when a method that revokes has returned, every check
-/// that begins afterwards, on whichever thread, refuses.
+/// that begins afterwards, on whichever thread, refuses. Who asks often asks a [`RevocationReader`],
+/// which gives the same answers for less.
 ///
 /// # Writing
 ///
 /// Writers wait for each other, never for readers. An entry goes into a small table of atomic words
 /// beside the large one; when that is full, both are merged into a new large one and swapped in.
 /// One revocation among some thousands pays for that with about 50 ns an entry, half a second at ten
-/// million; on average it is a few microseconds. While a table is built there are two of them.
+/// million; on average it is a few microseconds. While a table is built there are two of them, and up
+/// to two more where a [`RevocationReader`] is idle.
 ///
 /// # Dead is dead
 ///
@@ -49,17 +53,25 @@ pub struct Revocations {
     pub(crate) fingerprints: Fingerprints,
     /// Bits of the kinds that have entries. See [`Revocations::check_token`].
     pub(crate) present: AtomicU32,
-    epoch: AtomicU64,
     pub(crate) state: Live<State>,
     capacity_limit: u64,
-    writer: Mutex<Writer>,
+    /// Goes up with each revocation.
+    epoch: Apart<AtomicU64>,
+    writer: Apart<Mutex<Writer>>,
 }
+
+/// On lines of memory of its own (processors fetch them in pairs), so that a look-up does not wait
+/// for a line that it needs because a writer wrote to another part of it.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// What readers look into, swapped whole.
 pub(crate) struct State {
     table: Table,
     /// Entries here are at least as long and late as those of the table.
     tail: Tail,
+    /// Whether a [`RevocationReader`] may keep this between two checks. Only writers set it.
+    may_be_held: AtomicBool,
 }
 
 /// What [`Revocations::compact`] did.
@@ -95,13 +107,10 @@ impl Revocations {
         Self {
             fingerprints: Fingerprints::new(&header.key),
             present: AtomicU32::new(header.counts.present()),
-            epoch: AtomicU64::new(0),
-            state: Live::new(State {
-                table,
-                tail: Tail::new(),
-            }),
+            state: Live::new(State::new(table, Tail::new())),
             capacity_limit: DEFAULT_CAPACITY_LIMIT,
-            writer: Mutex::new(Writer::new(&header)),
+            epoch: Apart(AtomicU64::new(0)),
+            writer: Apart(Mutex::new(Writer::new(&header))),
         }
     }
 
@@ -243,7 +252,7 @@ impl Revocations {
     /// A stamp says nothing about time: whether the token has expired is checked on each hit.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.epoch.0.load(Ordering::Acquire)
     }
 
     /// How much the set holds. Waits for a writer, so it is not for the hot path.
@@ -264,11 +273,26 @@ impl Revocations {
     /// The lock among writers. Should one have panicked, its state is sound: a change is complete
     /// before it is counted, and an entry that was not counted revokes all the same.
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut writer = self.writer.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.free_retired(&mut writer);
+        writer
     }
 }
 
 impl State {
+    fn new(table: Table, tail: Tail) -> Self {
+        Self {
+            table,
+            tail,
+            may_be_held: AtomicBool::new(true),
+        }
+    }
+
+    /// Whether a reader may keep this between two checks.
+    pub(crate) fn may_be_held(&self) -> bool {
+        self.may_be_held.load(Ordering::Relaxed)
+    }
+
     /// The term of `fingerprint`. A table that can no longer be believed revokes.
     #[inline]
     pub(crate) fn find(&self, fingerprint: Fingerprint) -> Term {

@@ -8,7 +8,7 @@ use m2m_types::Timestamp;
 use crate::checksum::checksum;
 use crate::error::SnapshotError;
 use crate::header::{Header, UNSUMMED_BYTES};
-use crate::table::{self, Table};
+use crate::table::{self, Bytes, Table};
 use crate::target::Kind;
 
 /// A revocation set at one moment, in its transfer form.
@@ -46,7 +46,7 @@ impl RevocationSnapshot {
         }
         table::check(bytes.as_ref(), &header)?;
         Ok(Self {
-            table: Table::new(Arc::new(bytes), header),
+            table: Table::new(Bytes::Given(Arc::new(bytes)), header),
         })
     }
 

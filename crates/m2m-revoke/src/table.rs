@@ -43,8 +43,14 @@ pub(crate) const GROUP_BYTES: usize = GROUP * (1 + SLOT_BYTES);
 /// tags, and the slots whose tags they made equal.
 pub(crate) const PROBE_LIMIT: usize = 256;
 
-/// Where a table's bytes are. A memory map, a buffer, a static.
-pub(crate) type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// Where a table's bytes are.
+#[derive(Clone)]
+pub(crate) enum Bytes {
+    /// Built here. Apart from the others because a look-up finds these without a virtual call.
+    Built(Arc<Vec<u8>>),
+    /// A memory map, a buffer, a static.
+    Given(Arc<dyn AsRef<[u8]> + Send + Sync>),
+}
 
 /// A table that has been checked or was built here.
 #[derive(Clone)]
@@ -80,21 +86,25 @@ impl Table {
             counts: Counts::default(),
         };
         build::seal(&mut bytes, header);
-        Self::new(Arc::new(bytes), header)
+        Self::new(Bytes::Built(Arc::new(bytes)), header)
     }
 
     pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        (*self.bytes).as_ref()
+        match &self.bytes {
+            Bytes::Built(bytes) => bytes,
+            Bytes::Given(bytes) => (**bytes).as_ref(),
+        }
     }
 
     /// The term of `fingerprint`, or [`Term::NONE`].
     ///
     /// Reads at most [`PROBE_LIMIT`] groups whatever the bytes are.
-    #[inline]
+    #[inline(always)] // the whole of a look-up is to be one run of instructions
     pub(crate) fn find(&self, fingerprint: Fingerprint) -> Result<Term, BytesChanged> {
         let bytes = self.bytes();
         let (home, tag) = home_and_tag(fingerprint, self.header.homes);

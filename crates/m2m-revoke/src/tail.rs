@@ -60,6 +60,12 @@ impl Tail {
         if self.len() == 0 {
             return Term::NONE;
         }
+        self.find_probing(fingerprint)
+    }
+
+    /// Not inlined, so that the way of a look-up through the table stays short.
+    #[inline(never)]
+    fn find_probing(&self, fingerprint: Fingerprint) -> Term {
         match self.probe(fingerprint) {
             Some((slot, true)) => Term::from_bits(slot.term.load(Ordering::Acquire)),
             _ => Term::NONE,

@@ -20,7 +20,8 @@ pub(super) struct Writer {
     pub(super) revision: u64,
     /// The set's own time.
     pub(super) horizon: Timestamp,
-    /// States that were swapped out while a reader held them.
+    /// States that were swapped out while somebody held them: two at most, see
+    /// [`Revocations::replace`], and for a moment those of checks under way.
     retired: Vec<Arc<State>>,
 }
 
@@ -115,8 +116,7 @@ impl Revocations {
                 ..self.header(writer)
             };
             let table = table::build(header, limit, new)?;
-            self.present
-                .fetch_or(table.header().counts.present(), Ordering::Release);
+            self.add_present(table.header().counts.present());
             self.swap_table(writer, state, table);
             self.publish(writer, revision);
         }
@@ -190,7 +190,7 @@ impl Revocations {
     fn put(&self, writer: &mut Writer, change: Change) {
         let tag = change.entry.fingerprint.tag();
         // First the kind, then the entry: a reader that finds the kind unset was told of none.
-        self.present.fetch_or(kind_bit(tag), Ordering::Release);
+        self.add_present(kind_bit(tag));
         while self.state.load().tail.put(change.entry).is_err() {
             self.make_room(writer);
         }
@@ -200,13 +200,20 @@ impl Revocations {
         }
     }
 
+    /// Marks kinds as present. Writes only if it must: every check reads this.
+    fn add_present(&self, kinds: u32) {
+        if self.present.load(Ordering::Relaxed) & kinds != kinds {
+            self.present.fetch_or(kinds, Ordering::Release);
+        }
+    }
+
     /// Counts a change that readers can see.
     fn publish(&self, writer: &mut Writer, revision: u64) {
         writer.revision = revision;
         // `SeqCst` is `Release` and more: the processor completes it, and with it the stores before
         // it, before it goes on, so that a check on another processor sees the change by the time
         // the caller can tell anybody.
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.epoch.0.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Makes room in the tail: merges it into the table if it has grown enough, else doubles it.
@@ -220,10 +227,7 @@ impl Revocations {
                 return self.replace(writer, state, Table::into_state(table));
             }
         }
-        let next = State {
-            table: state.table.clone(),
-            tail: state.tail.doubled(),
-        };
+        let next = State::new(state.table.clone(), state.tail.doubled());
         self.replace(writer, state, next);
     }
 
@@ -239,15 +243,36 @@ impl Revocations {
 
     /// Swaps `next` in. Frees what it replaces here if it can: a table of gigabytes must not be
     /// given back by the reader that happens to look at it last.
+    ///
+    /// A [`RevocationReader`](crate::RevocationReader) that is idle holds what it used last. So
+    /// that any number of them do not hold any number of tables, `next` may be held only if nothing
+    /// older than `old` still is. Then at most `old` and `next` are held without being current, for
+    /// what comes after them may not be.
     fn replace(&self, writer: &mut Writer, old: Arc<State>, next: State) {
+        writer.free_retired();
+        let may_be_held = writer.retired.is_empty();
+        next.may_be_held.store(may_be_held, Ordering::Relaxed);
         self.state.store(next);
         writer.retired.push(old);
         for _ in 0..YIELDS {
-            writer.retired.retain(|state| Arc::strong_count(state) > 1);
+            writer.free_retired();
             if writer.retired.is_empty() {
                 return;
             }
             thread::yield_now();
+        }
+    }
+
+    /// Frees what nobody holds any more, and lets the current state be held once nothing is left.
+    pub(super) fn free_retired(&self, writer: &mut Writer) {
+        if !writer.retired.is_empty() {
+            writer.free_retired();
+        }
+        if writer.retired.is_empty() {
+            let state = self.state.load();
+            if !state.may_be_held() {
+                state.may_be_held.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -288,6 +313,10 @@ impl Writer {
         }
     }
 
+    fn free_retired(&mut self) {
+        self.retired.retain(|state| Arc::strong_count(state) > 1);
+    }
+
     /// Moves the set's own time to `time`, unless it is there already.
     pub(super) fn advance(&mut self, time: Timestamp) {
         self.horizon = self.horizon.max(time);
@@ -304,10 +333,7 @@ impl Writer {
 
 impl Table {
     fn into_state(self) -> State {
-        State {
-            table: self,
-            tail: Tail::new(),
-        }
+        State::new(self, Tail::new())
     }
 }
 
@@ -321,4 +347,50 @@ fn sort_and_unite(entries: &mut Vec<Entry>) {
         }
         same
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RevocationReader, Target};
+
+    const NOW: Timestamp = Timestamp::MIN;
+
+    fn target(jti: &str) -> Target<'_> {
+        Target::Token {
+            issuer: "https://issuer.example",
+            jti,
+        }
+    }
+
+    /// Revokes one more, and swaps a table with it in.
+    fn swap(set: &Revocations, number: usize) {
+        set.revoke(target(&number.to_string()), Timestamp::MAX)
+            .unwrap();
+        set.snapshot().unwrap();
+    }
+
+    #[test]
+    fn dos_003_idle_readers_keep_two_old_tables_at_most_and_none_when_they_have_asked_again() {
+        let set = Arc::new(Revocations::new([1; 16], NOW));
+        let mut readers: Vec<_> = (0..20)
+            .map(|_| RevocationReader::new(Arc::clone(&set)))
+            .collect();
+        let asks = |reader: &mut RevocationReader, number: usize| {
+            let check = reader.check(&target(&number.to_string()), None, NOW);
+            assert!(check.is_err(), "{number}");
+        };
+        for (number, reader) in readers.iter_mut().enumerate() {
+            swap(&set, number);
+            asks(reader, number); // and never again
+            assert!(set.writer().retired.len() <= 2, "after {number}");
+        }
+        // The state that is current now was refused to readers, and still answers them.
+        assert!(!set.state.load().may_be_held());
+        readers.iter_mut().for_each(|reader| asks(reader, 0));
+        assert!(set.writer().retired.is_empty());
+        assert!(set.state.load().may_be_held());
+        readers.iter_mut().for_each(|reader| asks(reader, 19));
+        assert_eq!(Arc::strong_count(&set.state.load_full()), 22);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{GROUP, PROBE_LIMIT, PROBE_SLOTS, SLOT_BYTES, Table, tag_and_first_slot};
+use super::{Bytes, GROUP, PROBE_LIMIT, PROBE_SLOTS, SLOT_BYTES, Table, tag_and_first_slot};
 use crate::checksum::checksum;
 use crate::error::RevokeError;
 use crate::fingerprint::Fingerprint;
@@ -91,7 +91,7 @@ fn place(entries: impl Iterator<Item = Entry>, header: Header) -> Option<Table> 
         return None;
     }
     seal(&mut bytes, header)?;
-    Some(Table::new(Arc::new(bytes), header))
+    Some(Table::new(Bytes::Built(Arc::new(bytes)), header))
 }
 
 fn write_slot(slot: &mut [u8], entry: Entry) {
