@@ -34,9 +34,12 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
     ]
 }
 
+/// Something else that a process does meanwhile.
+pub(crate) type Other<'a> = &'a (dyn Fn(&World) -> Outcome<()> + Sync);
+
 /// Lets all actors work, and whoever else, until one of them ends, which none does but by an error.
 /// That is said, and ends the process.
-pub(crate) fn work(world: &World, seed: u64, others: &[&(dyn Fn(&World) -> Outcome<()> + Sync)]) {
+pub(crate) fn work(world: &World, seed: u64, others: &[Other<'_>]) {
     std::thread::scope(|scope| {
         for (nth, actor) in (1..).zip(actors()) {
             scope.spawn(move || {
