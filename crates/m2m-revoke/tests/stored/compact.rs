@@ -49,17 +49,20 @@ fn a_record_goes_when_its_margin_has_passed_and_not_before() {
 fn sto_016_a_clock_that_jumps_ahead_deletes_nothing() {
     let store = Faulty::new();
     let node = open(&store, 1);
-    block_on(node.revoke(token("a"), at(NOW + 300))).unwrap();
-    let done = block_on(node.compact(at(NOW + DECADE))).unwrap();
-    assert_eq!((done.deleted(), done.memory().dropped()), (0, 0));
-    assert_eq!(done.behind(), Duration::from_secs(DECADE - MARGIN));
-    // Nor does a process that starts with that clock.
+    block_on(node.revoke(token("a"), at(NOW + 2 * MARGIN))).unwrap();
+    // A process that starts with that clock deletes nothing either.
     let late = open_at(&store, 2, NOW + DECADE).unwrap();
-    let done = block_on(late.compact(at(NOW + DECADE))).unwrap();
-    assert_eq!(done.behind(), Duration::from_secs(DECADE - 2 * MARGIN));
-    assert_eq!(records(&*store).len(), usize::from(done.deleted() == 0));
+    for (call, node) in (1..).zip([&node, &late]) {
+        let done = block_on(node.compact(at(NOW + DECADE))).unwrap();
+        let behind = DECADE - call * MARGIN;
+        assert_eq!(done.behind(), Duration::from_secs(behind));
+        assert_eq!(done.memory().dropped(), 0);
+        assert_eq!(done.deleted(), 0);
+    }
     // The clock is put right.
-    assert!(is_revoked(node.revocations(), "a", NOW));
+    for node in [node, late] {
+        assert!(is_revoked(node.revocations(), "a", NOW));
+    }
 }
 
 #[test]
@@ -102,6 +105,22 @@ fn sto_016_a_clock_that_is_set_back_deletes_less_and_un_expires_nothing() {
         assert_eq!(node.stats().set().entries(), 0);
         block_on(node.compact(at(past))).unwrap();
     }
+}
+
+#[test]
+fn sto_016_after_a_clock_that_was_ahead_records_go_by_the_right_one() {
+    let store = Faulty::new();
+    let node = open(&store, 1);
+    for _ in 0..10 {
+        block_on(node.compact(at(NOW + DECADE))).unwrap();
+    }
+    // The store's time is an hour and more ahead; the clock is put right.
+    block_on(node.revoke(token("a"), at(NOW + 300))).unwrap();
+    for seconds in [0, 300, 899] {
+        let done = block_on(node.compact(at(NOW + seconds))).unwrap();
+        assert_eq!((done.deleted(), done.memory().dropped()), (0, 0));
+    }
+    assert_eq!(block_on(node.compact(at(NOW + 900))).unwrap().deleted(), 1);
 }
 
 #[test]

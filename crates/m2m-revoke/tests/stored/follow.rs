@@ -139,6 +139,23 @@ fn sto_010_a_feed_that_does_not_go_back_far_enough_is_read_anew_and_added() {
 }
 
 #[test]
+fn sto_010_a_store_that_was_set_back_un_revokes_nothing_and_is_told_of() {
+    let store = Faulty::new();
+    let node = open(&store, 1);
+    block_on(node.revoke(token("lost"), at(NOW + 300))).unwrap();
+    delete_all(&store);
+    store.is_restored.store(true, Ordering::Relaxed);
+    let found = block_on(node.catch_up(at(NOW))).unwrap();
+    assert!(found.was_reloaded() && found.was_set_back());
+    assert!(is_revoked(node.revocations(), "lost", NOW));
+    assert!(!block_on(node.catch_up(at(NOW))).unwrap().was_set_back());
+    // Whoever starts now does not know of it, until it is revoked again.
+    assert!(!is_revoked(open(&store, 2).revocations(), "lost", NOW));
+    block_on(node.revoke(token("lost"), at(NOW + 300))).unwrap();
+    assert!(is_revoked(open(&store, 3).revocations(), "lost", NOW));
+}
+
+#[test]
 fn staleness_counts_from_the_last_time_that_nothing_was_missing() {
     let store = Faulty::new();
     let node = open(&store, 1);

@@ -9,7 +9,7 @@ use m2m_revoke::{
     RecordError, Revocation, RevokeError, StoredLoadError, StoredOpenError, StoredOptions,
     StoredRevocations,
 };
-use m2m_store::{Batch, Expected, IdempotencyKey, Key, Space, Store, StoreError};
+use m2m_store::{Batch, Expected, IdempotencyKey, Key, Revision, Space, Store, StoreError};
 use pollster::block_on;
 
 use crate::support::{
@@ -41,6 +41,45 @@ fn everything_is_loaded_before_there_is_a_set_to_ask() {
     );
     assert_eq!(node.stats().set().entries(), 5_000);
     assert_eq!(node.staleness(at(NOW + 7)).as_secs(), 7);
+}
+
+#[test]
+fn what_is_revoked_while_it_is_loaded_is_not_missed() {
+    for is_pruned in [false, true] {
+        let store = Faulty::new();
+        let node = Arc::new(open(&store, 1));
+        let names: Vec<String> = (0..2_500).map(|n| format!("t{n}")).collect();
+        let many = names
+            .iter()
+            .map(|name| Revocation::of(token(name), at(NOW + 300)));
+        block_on(node.revoke_many(many)).unwrap();
+        let (writer, pruned) = (Arc::clone(&node), Arc::clone(&store));
+        store.after_scan(move || {
+            // Their ids are anywhere, so half of them lie before the end of the page.
+            for n in 0..40 {
+                let name = format!("late-{n}");
+                block_on(writer.revoke(token(&name), at(NOW + 300))).unwrap();
+            }
+            if is_pruned {
+                pruned.inner.prune(Revision::MAX);
+            }
+        });
+        let opened = open(&store, 2);
+        assert_eq!(opened.stats().set().entries(), 2_540);
+        assert_eq!(opened.stats().reloads(), u64::from(is_pruned));
+    }
+}
+
+#[test]
+fn a_store_that_forgets_faster_than_it_is_read_opens_nothing() {
+    let store = Faulty::new();
+    let node = open(&store, 1);
+    store.always_too_old.store(true, Ordering::Relaxed);
+    let error = open_at(&store, 2, NOW).unwrap_err();
+    assert_eq!(error, StoredOpenError::Load(StoredLoadError::Pruned));
+    let error = block_on(node.catch_up(at(NOW + 5))).unwrap_err();
+    assert_eq!(error, StoredLoadError::Pruned);
+    assert_eq!(node.staleness(at(NOW + 5)).as_secs(), 5);
 }
 
 #[test]

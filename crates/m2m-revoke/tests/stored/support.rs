@@ -7,13 +7,17 @@ use std::sync::{Arc, Mutex};
 use m2m_crypto::{RandomError, SecureRandom};
 use m2m_revoke::{Revocations, StoredOpenError, StoredOptions, StoredRevocations, Target};
 use m2m_store::{
-    Batch, Changes, Committed, Cursor, Key, MemoryStore, Page, Reason, Record, Scan, Space, Store,
-    StoreError, StoreFuture,
+    Batch, ChangePage, Changes, Committed, Cursor, Incarnation, Key, MemoryStore, Page, Reason,
+    Record, Scan, Space, Store, StoreError, StoreFuture,
 };
 use m2m_types::Timestamp;
 
 pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) const ISSUER: &str = "https://issuer.example";
+
+/// Of every [`MemoryStore`].
+const FIRST_LIFE: Incarnation = Incarnation::from_bytes(*b"m2m memory store");
+const SECOND_LIFE: Incarnation = Incarnation::from_bytes([2; 16]);
 
 /// What happens to one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(crate) enum Fault {
     None,
 }
 
+type Hook = Box<dyn FnOnce() + Send>;
+
 /// A [`MemoryStore`] whose commits meet the faults that were said, one after the other, and whose
 /// reads can fail or hang.
 #[derive(Default)]
@@ -37,6 +43,10 @@ pub(crate) struct Faulty {
     rivals: Mutex<VecDeque<Batch>>,
     pub(crate) reads_fail: AtomicBool,
     pub(crate) scans_hang: AtomicBool,
+    pub(crate) always_too_old: AtomicBool,
+    /// Whether it lives for the second time, after an older copy was restored.
+    pub(crate) is_restored: AtomicBool,
+    after_scan: Mutex<Option<Hook>>,
     pub(crate) commits: AtomicUsize,
 }
 
@@ -54,8 +64,22 @@ impl Faulty {
         self.rivals.lock().unwrap().push_back(batch);
     }
 
+    /// `hook` is run after the next page was read, before it is returned.
+    pub(crate) fn after_scan(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.after_scan.lock().unwrap() = Some(Box::new(hook));
+    }
+
     pub(crate) fn forget_faults(&self) {
         self.faults.lock().unwrap().clear();
+    }
+
+    /// The same place in the life that it lives now.
+    fn shown(&self, place: Cursor) -> Cursor {
+        let life = match self.is_restored.load(Ordering::Relaxed) {
+            true => SECOND_LIFE,
+            false => FIRST_LIFE,
+        };
+        Cursor::new(life, place.revision())
     }
 
     fn reading(&self) -> Result<(), StoreError> {
@@ -104,7 +128,11 @@ impl Store for Faulty {
                 std::future::pending::<()>().await;
             }
             self.reading()?;
-            self.inner.scan(scan).await
+            let page = self.inner.scan(scan).await?;
+            let hook = self.after_scan.lock().unwrap().take();
+            hook.into_iter().for_each(|hook| hook());
+            let (next, as_of) = (page.next().cloned(), self.shown(page.as_of()));
+            Ok(Page::new(page.into_records(), next, as_of))
         })
     }
 
@@ -116,7 +144,23 @@ impl Store for Faulty {
     ) -> StoreFuture<'a, Changes> {
         Box::pin(async move {
             self.reading()?;
-            self.inner.changes(space, since, limit).await
+            if self.always_too_old.load(Ordering::Relaxed) {
+                return Ok(Changes::TooOld);
+            }
+            if since != Cursor::START && since != self.shown(since) {
+                return Ok(Changes::TooOld);
+            }
+            let since = match since {
+                Cursor::START => since,
+                since => Cursor::new(FIRST_LIFE, since.revision()),
+            };
+            Ok(match self.inner.changes(space, since, limit).await? {
+                Changes::Some(page) => {
+                    let (next, more) = (self.shown(page.next()), page.has_more());
+                    Changes::Some(ChangePage::new(page.into_changes(), next, more))
+                }
+                too_old => too_old,
+            })
         })
     }
 
