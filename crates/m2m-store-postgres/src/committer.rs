@@ -12,7 +12,7 @@ use crate::evaluate::{Candidate, Fingerprint};
 use crate::failure::Failure;
 use crate::retry::Backoff;
 use crate::schema;
-use crate::session::Opener;
+use crate::session::{Backend, Opener};
 use crate::transaction::{CommitSession, Group, Progress, Sealing, number};
 use crate::watch::Head;
 
@@ -82,6 +82,7 @@ pub(crate) struct Committer {
     pub(crate) head: Arc<Head>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) session: Option<CommitSession>,
+    pub(crate) backend: Option<Backend>,
     pub(crate) forgot_at: u64,
 }
 
@@ -156,7 +157,9 @@ impl Committer {
             Some(session) => session,
             None => {
                 Counters::add(&self.counters.connections, 1);
-                CommitSession::open(&self.opener).await?
+                let opened = CommitSession::open(&self.opener, self.backend.as_ref()).await?;
+                self.backend = opened.backend();
+                opened
             }
         };
         let candidates: Vec<Candidate<'_>> = group.iter().map(Taken::candidate).collect();

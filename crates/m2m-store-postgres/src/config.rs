@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use m2m_crypto::SecretBytes;
 use tokio_postgres::config::{Host, SslMode};
@@ -185,6 +186,11 @@ impl PostgresConfig {
         self
     }
 
+    /// The schema that the tables are in.
+    pub fn schema_name(&self) -> &str {
+        self.schema.name()
+    }
+
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
@@ -223,6 +229,10 @@ impl PostgresConfig {
             driver.application_name("m2m-store");
         }
         driver.connect_timeout(self.limits.connect);
+        // A server that is gone without a word is noticed.
+        driver.keepalives_idle(Duration::from_secs(5));
+        driver.keepalives_interval(Duration::from_secs(5));
+        driver.keepalives_retries(2);
         if let Some(password) = &self.password {
             driver.password(password.expose_secret());
         }

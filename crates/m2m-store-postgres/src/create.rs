@@ -3,9 +3,8 @@
 use m2m_crypto::{RandomError, SecureRandom};
 use m2m_store::{KeyEncryption, Reason, Sealer, StoreError};
 
-use crate::failure::described;
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session};
+use crate::session::{ConnectError, Opener, Session, refused};
 use crate::watch::Head;
 
 /// Several processes may begin at once: one of them creates the store, and all open that one.
@@ -80,12 +79,6 @@ async fn create(
         // Another process was faster, in whatever way the engine says it.
         Some("40001" | "40P01" | "55P03") => ended.map_err(|error| refused(&error)),
         _ => Err(refused(&error)),
-    }
-}
-
-fn refused(error: &tokio_postgres::Error) -> ConnectError {
-    ConnectError::Refused {
-        reason: Reason::new(described(error)),
     }
 }
 

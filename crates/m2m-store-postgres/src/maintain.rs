@@ -7,9 +7,8 @@ use m2m_crypto::SecureRandom;
 use m2m_store::{Cursor, KeyEncryption, Revision, Sealer};
 
 use crate::config::PostgresConfig;
-use crate::failure::described;
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session};
+use crate::session::{ConnectError, Opener, Session, refused};
 use crate::store::PostgresStore;
 use crate::transaction::number;
 
@@ -83,7 +82,7 @@ impl PostgresStore {
         let session = self.shared.opener.open(None).await?;
         let query = self.shared.opener.schema().fill(schema::SIZE);
         let row = session.client().query_one(&query, &[]).await;
-        let row = row.map_err(refused)?;
+        let row = row.map_err(|error| refused(&error))?;
         let column = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
         Ok(PostgresSize {
             records: column(0),
@@ -103,17 +102,23 @@ impl PostgresStore {
         let session = opener.open(None).await?;
         let (client, schema) = (session.client(), opener.schema());
         let prune = client.prepare(&schema.fill(schema::PRUNE)).await;
-        let prune = prune.map_err(refused)?;
+        let prune = prune.map_err(|error| refused(&error))?;
         let mut pruned = 0;
         loop {
             // With the head locked, so that no commit decides upon a tombstone that goes away.
             let head = locked(&session, opener).await?;
             let until = number(until.min(head.revision()));
             let raise = schema.fill(schema::RAISE_FLOOR);
-            client.execute(&raise, &[&until]).await.map_err(refused)?;
+            client
+                .execute(&raise, &[&until])
+                .await
+                .map_err(|error| refused(&error))?;
             let rows = client.execute(&prune, &[&until, &PRUNE_ROWS]).await;
-            let rows = rows.map_err(refused)?;
-            client.batch_execute("COMMIT").await.map_err(refused)?;
+            let rows = rows.map_err(|error| refused(&error))?;
+            client
+                .batch_execute("COMMIT")
+                .await
+                .map_err(|error| refused(&error))?;
             pruned += rows;
             if i64::try_from(rows).is_ok_and(|rows| rows < PRUNE_ROWS) {
                 return Ok(pruned);
@@ -140,7 +145,7 @@ impl PostgresStore {
         let statement = opener.schema().fill(schema::REINCARNATE);
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&incarnation.as_slice()];
         let changed = session.client().execute(&statement, &parameters).await;
-        match changed.map_err(refused)? {
+        match changed.map_err(|error| refused(&error))? {
             1 => Ok(()),
             _ => Err(ConnectError::Store(m2m_store::StoreError::Corrupt {
                 reason: m2m_store::Reason::new("there is no store yet"),
@@ -168,13 +173,13 @@ impl PostgresStore {
             })
         };
         let row = client.query_opt(&schema.fill(schema::READ_META), &[]).await;
-        let row = row.map_err(refused)?.ok_or_else(nothing)?;
+        let row = row.map_err(|error| refused(&error))?.ok_or_else(nothing)?;
         let store = <[u8; 16]>::try_from(row.get::<_, &[u8]>(0)).map_err(|_| nothing())?;
         let before: &[u8] = row.get(1);
         let after = Sealer::rewrap(store, old, new, before)?;
         let rewrap = schema.fill(schema::REWRAP);
         let changed = client.execute(&rewrap, &[&after, &before]).await;
-        match changed.map_err(refused)? {
+        match changed.map_err(|error| refused(&error))? {
             1 => Ok(()),
             _ => Err(nothing()),
         }
@@ -184,16 +189,16 @@ impl PostgresStore {
 /// Begins a transaction and locks the head.
 async fn locked(session: &Session, opener: &Opener) -> Result<Cursor, ConnectError> {
     let client = session.client();
-    client.batch_execute("BEGIN").await.map_err(refused)?;
+    client
+        .batch_execute("BEGIN")
+        .await
+        .map_err(|error| refused(&error))?;
     let lock = opener.schema().fill(schema::LOCK_HEAD);
-    let row = client.query_one(&lock, &[]).await.map_err(refused)?;
+    let row = client
+        .query_one(&lock, &[])
+        .await
+        .map_err(|error| refused(&error))?;
     crate::read::head(&row).map_err(|failure| ConnectError::Refused {
         reason: failure.reason,
     })
-}
-
-fn refused(error: tokio_postgres::Error) -> ConnectError {
-    ConnectError::Refused {
-        reason: m2m_store::Reason::new(described(&error)),
-    }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::PostgresConfig;
 use crate::schema::Schema;
-use crate::session::{ConnectError, Opener};
+use crate::session::{ConnectError, Opener, refused};
 
 /// In their order, without gaps: the first makes format 1 of nothing. Never changed once released.
 const MIGRATIONS: [&str; 2] = [
@@ -37,7 +37,7 @@ pub(crate) async fn migrate(config: PostgresConfig) -> Result<(i32, i32), Connec
     // A migration may take as long as it takes.
     let unlimited = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
     let unlimited = session.client().batch_execute(unlimited).await;
-    unlimited.map_err(refused)?;
+    unlimited.map_err(|error| refused(&error))?;
     let found = session.format(schema).await?;
     if found == 0 {
         retried(session.client(), &schema.fill(BOOTSTRAP)).await?;
@@ -65,12 +65,18 @@ async fn apply(
     retried(client, &schema.fill(begin)).await?;
     let applied = schema.fill("SELECT 1 FROM {schema}.migrations WHERE version >= $1");
     let applied = client.query(&applied, &[&version]).await;
-    if !applied.map_err(refused)?.is_empty() {
-        return client.batch_execute("ROLLBACK").await.map_err(refused);
+    if !applied.map_err(|error| refused(&error))?.is_empty() {
+        return client
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(|error| refused(&error));
     }
     let remember = format!("INSERT INTO {{schema}}.migrations (version) VALUES ({version})");
     let statements = schema.fill(&format!("{migration};\n{remember};\nCOMMIT"));
-    client.batch_execute(&statements).await.map_err(refused)
+    client
+        .batch_execute(&statements)
+        .await
+        .map_err(|error| refused(&error))
 }
 
 async fn retried(client: &Client, statements: &str) -> Result<(), ConnectError> {
@@ -92,17 +98,14 @@ async fn retried(client: &Client, statements: &str) -> Result<(), ConnectError> 
             )
         );
         if !in_the_way || attempt == ATTEMPTS {
-            return Err(refused(error));
+            return Err(refused(&error));
         }
         // Ends the transaction that the failure may have left open.
-        client.batch_execute("ROLLBACK").await.map_err(refused)?;
+        client
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(|error| refused(&error))?;
         attempt += 1;
-    }
-}
-
-fn refused(error: tokio_postgres::Error) -> ConnectError {
-    ConnectError::Refused {
-        reason: m2m_store::Reason::new(crate::failure::described(&error)),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::failure::{Failure, Kind};
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session};
+use crate::session::{ConnectError, Opener, Session, refused};
 use crate::transaction::{not_set_back, number, revision};
 
 /// Something to be read, again if need be.
@@ -54,9 +54,7 @@ impl ReadSession {
             prepare(schema::SCAN),
             prepare(schema::CHANGES),
         );
-        let (get, scan, changes) = prepared.map_err(|error| ConnectError::Refused {
-            reason: m2m_store::Reason::new(crate::failure::described(&error)),
-        })?;
+        let (get, scan, changes) = prepared.map_err(|error| refused(&error))?;
         Ok(Self {
             session,
             get,

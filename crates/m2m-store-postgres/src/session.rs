@@ -28,6 +28,15 @@ pub(crate) struct Opener {
 pub(crate) struct Session {
     client: Client,
     driver: AbortHandle,
+    backend: Option<Backend>,
+}
+
+/// The server's side of a connection.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    process: i32,
+    // Numbers of processes are used again.
+    started: String,
 }
 
 /// Why a database is of no use, or not now.
@@ -129,9 +138,8 @@ impl Opener {
         let session = timeout(limit, connecting)
             .await
             .map_err(|_| too_slow(limit))?
-            .map_err(|error| not_connected(&error))?;
-        session.set_up(&self.config).await?;
-        Ok(session)
+            .map_err(|error| refused(&error))?;
+        session.set_up(&self.config).await
     }
 }
 
@@ -141,15 +149,16 @@ fn too_slow(limit: Duration) -> ConnectError {
     }
 }
 
-fn not_connected(error: &tokio_postgres::Error) -> ConnectError {
+/// Whether it is another matter in a moment (starting, stopping, no connection or lock to be had), or
+/// not before somebody changes something.
+pub(crate) fn refused(error: &tokio_postgres::Error) -> ConnectError {
+    const PASSING: [&str; 5] = ["08", "40", "53", "55", "57"];
     let reason = Reason::new(described(error));
-    match error.code() {
-        None => ConnectError::Unreachable { reason },
-        // Starting, stopping, or no connection left: it is another matter in a moment.
-        Some(code) if code.code().starts_with("57P") || code.code().starts_with("53") => {
-            ConnectError::Unreachable { reason }
+    match error.code().map(SqlState::code) {
+        Some(code) if !PASSING.iter().any(|class| code.starts_with(class)) => {
+            ConnectError::Refused { reason }
         }
-        Some(_) => ConnectError::Refused { reason },
+        _ => ConnectError::Unreachable { reason },
     }
 }
 
@@ -171,6 +180,7 @@ where
     Session {
         client,
         driver: driving.abort_handle(),
+        backend: None,
     }
 }
 
@@ -183,9 +193,13 @@ impl Session {
         !self.client.is_closed() && !self.driver.is_finished()
     }
 
+    pub(crate) fn backend(&self) -> Option<Backend> {
+        self.backend.clone()
+    }
+
     /// Names are looked up in no schema that others may write to (CVE-2018-1058), a server that has
     /// lost its client gives up its locks soon, and a commit is on disk when it is answered.
-    async fn set_up(&self, config: &PostgresConfig) -> Result<(), ConnectError> {
+    async fn set_up(mut self, config: &PostgresConfig) -> Result<Self, ConnectError> {
         let limits = config.limits();
         let (statement, lock) = (
             limits.statement.as_millis().max(1),
@@ -195,23 +209,65 @@ impl Session {
             "SET search_path = pg_catalog; SET statement_timeout = {statement}; \
              SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {statement}"
         );
-        let refused = |error: tokio_postgres::Error| not_connected(&error);
+        // Where no other limit holds: between two messages that belong together, when this machine
+        // is gone. Not every version and engine has each of them.
+        let wished = [
+            format!("SET transaction_timeout = {}", statement * 2),
+            "SET client_connection_check_interval = 1000".into(),
+            "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; \
+             SET tcp_keepalives_count = 2"
+                .into(),
+            "SET tcp_user_timeout = 15000".into(),
+        ];
         self.client
             .batch_execute(&settings)
             .await
-            .map_err(refused)?;
-        let standby = self.client.query_one("SELECT pg_is_in_recovery()", &[]);
-        if standby.await.map_err(refused)?.get(0) {
+            .map_err(|error| refused(&error))?;
+        for wish in wished {
+            match self.client.batch_execute(&wish).await {
+                Err(error) if error.as_db_error().is_none() => return Err(refused(&error)),
+                _ => {}
+            }
+        }
+        let asked = "SELECT pg_is_in_recovery(), pg_backend_pid(), (SELECT backend_start::text \
+                     FROM pg_stat_activity WHERE pid = pg_backend_pid())";
+        let row = self
+            .client
+            .query_one(asked, &[])
+            .await
+            .map_err(|error| refused(&error))?;
+        if row.get(0) {
             return Err(ConnectError::Standby);
         }
-        self.check_durable().await
+        let started: Option<String> = row.get(2);
+        self.backend = started.map(|started| Backend {
+            process: row.get(1),
+            started,
+        });
+        self.check_durable().await?;
+        Ok(self)
+    }
+
+    /// Ends the server's side of a connection that was lost. It ends by itself as well; but until
+    /// then it may hold a lock.
+    pub(crate) async fn end(&self, other: &Backend) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE pid = $1 AND backend_start::text = $2";
+        // A courtesy: it may have no right to, or the engine may not have it.
+        let _ = self
+            .client
+            .query(end, &[&other.process, &other.started])
+            .await;
     }
 
     async fn check_durable(&self) -> Result<(), ConnectError> {
-        let refused = |error: tokio_postgres::Error| not_connected(&error);
         let asked = "SELECT name, setting FROM pg_settings \
                      WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
-        let settings = self.client.query(asked, &[]).await.map_err(refused)?;
+        let settings = self
+            .client
+            .query(asked, &[])
+            .await
+            .map_err(|error| refused(&error))?;
         for row in settings {
             let (name, setting) = (row.get::<_, &str>(0), row.get::<_, &str>(1));
             match (name, setting) {
@@ -222,7 +278,7 @@ impl Session {
                 }
                 ("synchronous_commit", "off") => {
                     let on = self.client.batch_execute("SET synchronous_commit = on");
-                    on.await.map_err(refused)?;
+                    on.await.map_err(|error| refused(&error))?;
                 }
                 _ => {}
             }
@@ -237,7 +293,7 @@ impl Session {
             Ok(row) => Ok(row.get::<_, Option<i32>>(0).unwrap_or(0)),
             Err(error) => match error.code() {
                 Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => Ok(0),
-                _ => Err(not_connected(&error)),
+                _ => Err(refused(&error)),
             },
         }
     }

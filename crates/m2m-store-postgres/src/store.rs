@@ -91,6 +91,7 @@ impl PostgresStore {
             head: Arc::clone(&head),
             counters: Arc::clone(&counters),
             session: None,
+            backend: None,
             forgot_at: 0,
         };
         tokio::spawn(committer.run(waiting));

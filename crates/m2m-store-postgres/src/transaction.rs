@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Row, Statement};
 use crate::evaluate::{Candidate, Decision, Fingerprint, Seen, State, evaluate};
 use crate::failure::{Failure, Kind};
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session};
+use crate::session::{Backend, ConnectError, Opener, Session, refused};
 
 /// PostgreSQL's weakest level suffices where the head is locked first, and each statement sees all
 /// that was committed before the lock was got. Said, since the server's default may be another.
@@ -72,8 +72,15 @@ impl Progress {
 }
 
 impl CommitSession {
-    pub(crate) async fn open(opener: &Opener) -> Result<Self, ConnectError> {
+    /// Opens a session, in the place of one that was lost with `before` on the server's side.
+    pub(crate) async fn open(
+        opener: &Opener,
+        before: Option<&Backend>,
+    ) -> Result<Self, ConnectError> {
         let session = opener.open(None).await?;
+        if let Some(before) = before {
+            session.end(before).await;
+        }
         let schema = opener.schema();
         let prepared = async {
             let client = session.client();
@@ -95,9 +102,7 @@ impl CommitSession {
         };
         let prepared: Result<_, tokio_postgres::Error> = prepared.await;
         let (lock, remembered, versions, write, notify) =
-            prepared.map_err(|error| ConnectError::Refused {
-                reason: m2m_store::Reason::new(crate::failure::described(&error)),
-            })?;
+            prepared.map_err(|error| refused(&error))?;
         Ok(Self {
             session,
             lock,
@@ -110,6 +115,10 @@ impl CommitSession {
 
     pub(crate) fn is_usable(&self) -> bool {
         self.session.is_usable()
+    }
+
+    pub(crate) fn backend(&self) -> Option<Backend> {
+        self.session.backend()
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -26,11 +26,14 @@ pub const PASSWORD: &str = "only for tests";
 /// removes its directory. The server's other processes are killed with it, as a power cut would.
 const KEEPER: &str = r#"
 start() { "$BIN/postgres" -D "$DIR/data" >>"$DIR/log" 2>&1 & pid=$!; }
+ensure() { case $(cat "/proc/$pid/stat" 2>/dev/null) in ""|*") Z "*) start ;; esac; }
 family() { echo "$pid"; cat "/proc/$pid/task/$pid/children" 2>/dev/null; }
 pid=
 while read -r command; do
   case $command in
     start) start ;;
+    ensure) ensure ;;
+    stop) kill -INT "$pid"; wait "$pid"; pid= ;;
     kill) kill -9 $(family) 2>/dev/null; wait "$pid" 2>/dev/null; pid= ;;
   esac
   echo done
@@ -55,6 +58,8 @@ pub struct Options<'a> {
     pub settings: &'a str,
     /// Certificate chain and key (PEM), for TLS.
     pub tls: Option<(&'a str, &'a str)>,
+    /// More files, with their paths below the server's directory; `data` is the database's.
+    pub files: &'a [(&'a str, &'a str)],
 }
 
 /// A connection string of a server that the tests of this process share: that of `$M2M_POSTGRES`,
@@ -118,6 +123,9 @@ impl Server {
             .arg(format!("--pwfile={}", directory.join("password").display()))
             .arg(directory.join("data"));
         check(&mut initdb)?;
+        for (name, text) in options.files {
+            std::fs::write(directory.join(name), text)?;
+        }
         let port = free_port()?;
         let tls = match options.tls {
             Some(_) => "ssl = on\nssl_cert_file = '../chain.pem'\nssl_key_file = '../key.pem'\n",
@@ -187,9 +195,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If it does not answer within 30 seconds; with the end of its log.
+    /// If it does not answer within a minute; with the end of its log.
     pub fn resume(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         self.command("start")?;
         let mut looked = 0_u32;
         while Instant::now() < deadline {
@@ -199,14 +207,24 @@ impl Server {
             }
             looked += 1;
             // Processes of the server before this one may have been in its way.
-            if looked % 100 == 0 {
-                self.command("kill")?;
-                self.command("start")?;
+            if looked % 10 == 0 {
+                self.command("ensure")?;
             }
         }
         let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         let end: Vec<&str> = log.lines().rev().take(5).collect();
-        Err(io::Error::other(format!("no answer in 30 s: {end:?}")))
+        Err(io::Error::other(format!("no answer in 60 s: {end:?}")))
+    }
+
+    /// Starts it anew as a standby: it answers reads, from what it has, and takes no writes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer within a minute; with the end of its log.
+    pub fn become_standby(&mut self) -> io::Result<()> {
+        self.command("stop")?;
+        std::fs::write(self.directory.join("data/standby.signal"), "")?;
+        self.resume()
     }
 
     fn command(&mut self, command: &str) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! Stores for tests, each in a schema of its own.
 #![allow(dead_code)] // each test file uses some of it
 
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -72,4 +74,13 @@ pub(crate) async fn client(connection_string: &str) -> tokio_postgres::Client {
     let (client, connection) = connected.await.expect("a connection");
     tokio::spawn(connection);
     client
+}
+
+/// Past the test harness, which hides what a passing test prints.
+#[expect(
+    clippy::print_stderr,
+    reason = "figures and skipped tests must be heard of"
+)]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
 }
