@@ -1,6 +1,6 @@
 //! The one writer: takes all batches that wait, commits them together, and answers each.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,9 @@ const MAX_GROUP_BYTES: usize = 32 << 20;
 /// without waiting for them they and those who came meanwhile would take turns, each waiting for the
 /// other's commit.
 const MAX_LINGER: Duration = Duration::from_millis(2);
+/// How long it sleeps meanwhile before it looks again: being woken by each of them would take turns
+/// with them.
+const NAP: Duration = Duration::from_micros(50);
 
 /// What the writer is asked to do.
 pub(super) enum Job {
@@ -91,17 +94,20 @@ impl Writer {
         let mut bytes = first.batch.bytes();
         let mut group = vec![first];
         while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
-            let patience = match group.len() < self.expected {
-                true => until.saturating_duration_since(Instant::now()),
-                false => Duration::ZERO,
-            };
-            match self.jobs.recv_timeout(patience) {
+            match self.jobs.try_recv() {
                 Ok(Job::Commit(waiting)) => {
                     bytes += waiting.batch.bytes();
                     group.push(waiting);
                 }
                 Ok(Job::Between(work)) => return (group, Some(work)),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if group.len() >= self.expected || left.is_zero() {
+                        break;
+                    }
+                    std::thread::sleep(NAP.min(left));
+                }
             }
         }
         (group, None)
