@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use m2m_crypto::SecureRandom;
-use m2m_store::{Batch, Committed, IdempotencyKey, Reason, Sealer, StoreError};
+use m2m_store::{
+    AnchorError, AnchorMark, Batch, Committed, Cursor, IdempotencyKey, Reason, Sealer, StoreError,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -13,7 +15,7 @@ use crate::failure::Failure;
 use crate::retry::Backoff;
 use crate::schema;
 use crate::session::{Backend, Opener};
-use crate::transaction::{CommitSession, Group, Progress, Sealing, number};
+use crate::transaction::{CommitSession, Group, Progress, Sealing};
 use crate::watch::Head;
 
 /// The most batches and bytes of one transaction: enough that the cost of a round trip and of a
@@ -78,6 +80,7 @@ impl Counters {
 pub(crate) struct Committer {
     pub(crate) opener: Arc<Opener>,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) store: [u8; 16],
     pub(crate) random: Arc<dyn SecureRandom>,
     pub(crate) head: Arc<Head>,
     pub(crate) counters: Arc<Counters>,
@@ -189,6 +192,14 @@ impl Committer {
 
     async fn answer(&mut self, group: Vec<Taken>, done: Group) {
         self.head.saw(done.head);
+        if let Err(error) = self.advance(done.head).await {
+            // Durable, and yet not to be acknowledged. The same batch again finds it.
+            for taken in group {
+                let reason = Reason::new(&error);
+                taken.answer(Err(StoreError::OutcomeUnknown { reason }));
+            }
+            return;
+        }
         Counters::add(&self.counters.groups, 1);
         Counters::add(&self.counters.commits, group.len() as u64);
         for (taken, answer) in group.into_iter().zip(done.answers) {
@@ -197,21 +208,31 @@ impl Committer {
         let head = done.head.revision().number();
         if head.saturating_sub(self.forgot_at) >= FORGET_EVERY {
             self.forgot_at = head;
-            self.forget(head).await;
+            self.forget().await;
         }
     }
 
+    /// The anchor remembers how far the store has come, before anybody is told.
+    async fn advance(&self, head: Cursor) -> Result<(), AnchorError> {
+        let Some(anchor) = self.opener.config().anchor() else {
+            return Ok(());
+        };
+        let mark = AnchorMark::new(self.store, head);
+        // It may write to a disk, and must not hold up the runtime for that.
+        let advanced = tokio::task::spawn_blocking(move || anchor.advance(mark)).await;
+        advanced.unwrap_or_else(|_| Err(AnchorError::new(Reason::new("it panicked"))))
+    }
+
     /// Forgets old idempotency keys. Nothing depends on it: what fails now is done the next time.
-    async fn forget(&mut self, head: u64) {
+    async fn forget(&mut self) {
         let Some(session) = self.session.take() else {
             return;
         };
-        let oldest = head.saturating_sub(IdempotencyKey::REMEMBERED);
-        let oldest = m2m_store::Revision::new(oldest).map_or(0, number);
+        let kept = i64::try_from(IdempotencyKey::REMEMBERED).unwrap_or(i64::MAX);
         // Twice what comes in, and not so many that the lock-free delete takes noticeable time.
         let most = i64::try_from(2 * FORGET_EVERY).unwrap_or(i64::MAX);
         let statement = self.opener.schema().fill(schema::FORGET_REQUESTS);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&oldest, &most];
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&kept, &most];
         let forgetting = session.client().execute(&statement, &parameters);
         let limit = self.opener.config().limits().statement;
         if matches!(timeout(limit, forgetting).await, Ok(Ok(_))) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use m2m_crypto::SecretBytes;
+use m2m_store::Anchor;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::PostgresLimits;
@@ -50,6 +51,7 @@ pub struct PostgresConfig {
     is_local: bool,
     wants_tls: bool,
     wakes: bool,
+    anchor: Option<Arc<dyn Anchor>>,
 }
 
 #[derive(Clone)]
@@ -127,6 +129,7 @@ impl PostgresConfig {
             is_local: remote.is_none(),
             wants_tls: parsed.tls == TlsWish::With,
             wakes: false,
+            anchor: None,
             driver,
         })
     }
@@ -186,6 +189,14 @@ impl PostgresConfig {
         self
     }
 
+    /// Remembers in `anchor`, outside of the database, how far the store had come when this process
+    /// last wrote, and refuses to connect to an older copy. Each process has an anchor of its own.
+    #[must_use]
+    pub fn with_anchor(mut self, anchor: Arc<dyn Anchor>) -> Self {
+        self.anchor = Some(anchor);
+        self
+    }
+
     /// The schema that the tables are in.
     pub fn schema_name(&self) -> &str {
         self.schema.name()
@@ -197,6 +208,10 @@ impl PostgresConfig {
 
     pub(crate) fn limits(&self) -> &PostgresLimits {
         &self.limits
+    }
+
+    pub(crate) fn anchor(&self) -> Option<Arc<dyn Anchor>> {
+        self.anchor.clone()
     }
 
     pub(crate) fn wakes(&self) -> bool {
@@ -279,6 +294,7 @@ impl fmt::Debug for PostgresConfig {
             .field("limits", &self.limits)
             .field("tls", &(!self.is_local || self.wants_tls))
             .field("wake_ups", &self.wakes)
+            .field("anchor", &self.anchor.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! A store's beginning: its id, its first incarnation and its data key, once.
 
 use m2m_crypto::{RandomError, SecureRandom};
-use m2m_store::{KeyEncryption, Reason, Sealer, StoreError};
+use m2m_store::{AnchorMark, Cursor, KeyEncryption, Reason, Sealer, StoreError};
 
 use crate::schema;
 use crate::session::{ConnectError, Opener, Session, refused};
@@ -16,7 +16,7 @@ pub(crate) async fn open_or_create(
     outer: &dyn KeyEncryption,
     random: &dyn SecureRandom,
     head: &Head,
-) -> Result<Sealer, ConnectError> {
+) -> Result<([u8; 16], Sealer), ConnectError> {
     let session = opener.open(None).await?;
     let schema = opener.schema();
     let read = schema.fill(schema::READ_META);
@@ -35,10 +35,30 @@ pub(crate) async fn open_or_create(
             .map_err(|error| refused(&error))?;
         // A key without a head was not left by any commit.
         let place = crate::read::head(&place.ok_or_else(damaged)?).map_err(|_| damaged())?;
+        check_anchor(opener, store, place)?;
         head.saw(place);
-        return Ok(sealer);
+        return Ok((store, sealer));
     }
     Err(damaged())
+}
+
+/// Revisions never go back, not even with a new incarnation. An anchor that knows nothing takes what
+/// is there: where nodes come and go, a new one is the usual case.
+fn check_anchor(opener: &Opener, store: [u8; 16], place: Cursor) -> Result<(), ConnectError> {
+    let Some(anchor) = opener.config().anchor() else {
+        return Ok(());
+    };
+    if let Some(mark) = anchor.load().map_err(ConnectError::Anchor)? {
+        if *mark.store() != store {
+            return Err(ConnectError::ForeignAnchor);
+        }
+        let (found, anchored) = (place.revision(), mark.place().revision());
+        if found < anchored {
+            return Err(ConnectError::SetBack { found, anchored });
+        }
+    }
+    let mark = AnchorMark::new(store, place);
+    anchor.advance(mark).map_err(ConnectError::Anchor)
 }
 
 /// Key and head are created together or not at all; of two processes, the second waits for the

@@ -15,6 +15,10 @@ use crate::transaction::number;
 /// How many tombstones are removed while the head is locked.
 const PRUNE_ROWS: i64 = 1_000;
 
+/// How far a new incarnation goes beyond the last revision that is known of. More than can have been
+/// committed and lost; few enough to restore two thousand million times.
+const JUMP: i64 = 1 << 32;
+
 /// What a [`PostgresStore`] did and sees, for metrics. Costs nothing: nothing is asked of the
 /// database.
 #[non_exhaustive]
@@ -128,7 +132,8 @@ impl PostgresStore {
 
     /// Begins a new incarnation: every follower is told to load anew. To be called after the
     /// database was restored from an older copy, before any program connects to it again; what was
-    /// committed after that copy was made is lost, and revisions repeat.
+    /// committed after that copy was made is lost. Revisions go on far above those, so that none
+    /// ever means two states.
     ///
     /// # Errors
     ///
@@ -143,7 +148,8 @@ impl PostgresStore {
         let opener = Opener::new(config)?;
         let session = opener.open(None).await?;
         let statement = opener.schema().fill(schema::REINCARNATE);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&incarnation.as_slice()];
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&incarnation.as_slice(), &JUMP];
         let changed = session.client().execute(&statement, &parameters).await;
         match changed.map_err(|error| refused(&error))? {
             1 => Ok(()),

@@ -171,12 +171,14 @@ END";
 /// $1 channel.
 pub(crate) const NOTIFY: &str = "SELECT pg_notify($1::text, '')";
 
-/// $1 the oldest revision to remember, $2 how many rows at most.
+/// $1 how many commits to remember, $2 how many rows at most. Counted, since revisions may jump.
 pub(crate) const FORGET_REQUESTS: &str = "
 DELETE FROM {schema}.requests
 WHERE idempotency IN (
     SELECT idempotency FROM {schema}.requests
-    WHERE revision < $1::int8
+    WHERE revision < (
+        SELECT revision FROM {schema}.requests ORDER BY revision DESC OFFSET $1::int8 LIMIT 1
+    )
     ORDER BY revision
     LIMIT $2::int8
 )";
@@ -195,8 +197,9 @@ WHERE (space, id) IN (
 pub(crate) const RAISE_FLOOR: &str =
     "UPDATE {schema}.head SET floor = greatest(floor, $1::int8) WHERE one";
 
-/// $1 incarnation.
-pub(crate) const REINCARNATE: &str = "UPDATE {schema}.head SET incarnation = $1 WHERE one";
+/// $1 incarnation, $2 by how much revisions jump.
+pub(crate) const REINCARNATE: &str =
+    "UPDATE {schema}.head SET incarnation = $1, revision = revision + $2::int8 WHERE one";
 
 pub(crate) const SIZE: &str = "
 SELECT count(*) FILTER (WHERE NOT deleted) AS records,

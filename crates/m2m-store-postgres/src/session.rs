@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use m2m_store::{Reason, StoreError};
+use m2m_store::{AnchorError, Reason, Revision, StoreError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -92,6 +92,22 @@ pub enum ConnectError {
     /// The data key was not created or opened.
     #[error("{0}")]
     Key(m2m_store::KeyEncryptionError),
+    /// The database is an older copy: this node's anchor has seen more.
+    #[error(
+        "an older copy: it is at revision {found} and the anchor at {anchored}, so what was written in between (revocations too) is missing; find the newest, or begin a new incarnation"
+    )]
+    SetBack {
+        /// How far the database is.
+        found: Revision,
+        /// How far it was.
+        anchored: Revision,
+    },
+    /// The anchor belongs to another store.
+    #[error("the anchor belongs to another store")]
+    ForeignAnchor,
+    /// The anchor did not answer.
+    #[error("{0}")]
+    Anchor(AnchorError),
     /// What is stored is damaged.
     #[error("{0}")]
     Store(StoreError),

@@ -64,7 +64,8 @@ impl PostgresStore {
     }
 
     /// Connects to the store in the configured schema, and creates it (its data key, wrapped by
-    /// `outer`) if the tables are empty. `outer` is used here alone, and waited for.
+    /// `outer`) if the tables are empty. `outer` is used here alone, and waited
+    /// for; so is what the anchor remembers.
     ///
     /// # Errors
     ///
@@ -81,12 +82,14 @@ impl PostgresStore {
         let limits = *config.limits();
         let opener = Arc::new(Opener::new(config)?);
         let head = Arc::new(Head::new());
-        let sealer = Arc::new(open_or_create(&opener, outer, &*random, &head).await?);
+        let (store, sealer) = open_or_create(&opener, outer, &*random, &head).await?;
+        let sealer = Arc::new(sealer);
         let counters = Arc::new(Counters::default());
         let (queue, waiting) = mpsc::channel(limits.queued_batches);
         let committer = Committer {
             opener: Arc::clone(&opener),
             sealer: Arc::clone(&sealer),
+            store,
             random: Arc::clone(&random),
             head: Arc::clone(&head),
             counters: Arc::clone(&counters),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use m2m_store::{Batch, Committed, Expected, Store, StoreError};
-use m2m_store_postgres::{PostgresLimits, PostgresStore};
+use m2m_store::{Anchor, AnchorError, AnchorMark, Batch, Committed, Expected, Store, StoreError};
+use m2m_store_postgres::{ConnectError, PostgresLimits, PostgresStore};
 use m2m_testkit::postgres::{Options, Server};
 
 mod common;
@@ -111,6 +111,77 @@ fn a_database_that_was_set_back_is_noticed_until_a_new_incarnation_begins() {
         assert_eq!(answer, Ok(m2m_store::Changes::TooOld));
         store.changed(place).await.expect("there is something new");
         let again = store.commit(put(3)).await.expect("committed").revision();
-        assert_eq!(again, newest);
+        // No revision means two states.
+        assert!(again > newest);
+    });
+}
+
+/// Remembers in memory, and fails when told to.
+#[derive(Default)]
+struct TestAnchor {
+    mark: std::sync::Mutex<Option<AnchorMark>>,
+    fails: AtomicBool,
+}
+
+impl Anchor for TestAnchor {
+    fn load(&self) -> Result<Option<AnchorMark>, AnchorError> {
+        Ok(*self.mark.lock().expect("no panic"))
+    }
+
+    fn advance(&self, mark: AnchorMark) -> Result<(), AnchorError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(AnchorError::new(m2m_store::Reason::new(
+                "as the test asked",
+            )));
+        }
+        *self.mark.lock().expect("no panic") = Some(mark);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_node_with_an_anchor_refuses_an_older_copy_also_after_a_restart() {
+    let Some(config) = common::fresh() else {
+        return;
+    };
+    common::run(async {
+        let anchor = Arc::new(TestAnchor::default());
+        let config = config.with_anchor(Arc::clone(&anchor) as Arc<dyn Anchor>);
+        let store = common::store(&config).await;
+        let put = || common::batch().put(common::key("a"), Expected::Anything, vec![1]);
+        for _ in 0..3 {
+            let committed = store.commit(put()).await.expect("committed");
+            let mark = anchor.load().expect("a mark").expect("advanced");
+            assert_eq!(mark.place().revision(), committed.revision());
+        }
+
+        // What the anchor could not remember is not acknowledged; asked again, it is.
+        anchor.fails.store(true, Ordering::Relaxed);
+        let batch = put();
+        let unknown = store.commit(batch.clone()).await;
+        assert!(
+            matches!(unknown, Err(StoreError::OutcomeUnknown { .. })),
+            "{unknown:?}"
+        );
+        anchor.fails.store(false, Ordering::Relaxed);
+        let committed = store.commit(batch).await.expect("known");
+        assert!(committed.was_repeated());
+        drop(store);
+
+        let client = common::client(m2m_testkit::postgres::shared().expect("a server")).await;
+        let back = format!("UPDATE \"{}\".head SET revision = 2", config.schema_name());
+        client.batch_execute(&back).await.expect("set back");
+        let (outer, random) = (common::outer(), m2m_crypto::SystemRandom);
+        let connect = || PostgresStore::connect(config.clone(), &outer, Arc::new(random));
+        let (found, anchored) = (m2m_store::Revision::new(2), m2m_store::Revision::new(4));
+        let expected = ConnectError::SetBack {
+            found: found.expect("small"),
+            anchored: anchored.expect("small"),
+        };
+        assert_eq!(connect().await.expect_err("refused"), expected);
+        let begun = PostgresStore::begin_new_incarnation(config.clone(), &random);
+        begun.await.expect("begun");
+        let store = connect().await.expect("begun anew");
+        store.commit(put()).await.expect("committed");
     });
 }
