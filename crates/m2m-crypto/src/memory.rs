@@ -23,8 +23,11 @@ pub(crate) struct Wiped<T> {
     place: Box<MaybeUninit<T>>,
 }
 
-/// How much of the stack below a call is overwritten after it. The deepest of *ring*'s calls with a
-/// secret (loading a P-384 key) was measured at 7 KiB, and at 10 KiB without optimisation.
+/// How much of the stack below a call is overwritten after it. Where that is much of what the call
+/// costs, or not enough, the caller says how much: see [`with_stack_scrubbed`].
+///
+/// Of *ring*'s other calls with a secret, the deepest (loading a P-384 key) was measured at 7 KiB, and
+/// at 10 KiB without optimisation.
 const SCRUBBED_STACK_BYTES: usize = 16 * 1024;
 
 impl<T> Wiped<T> {
@@ -78,8 +81,13 @@ impl<T> Drop for Wiped<T> {
 /// A best effort, and no more: registers, frames deeper than [`SCRUBBED_STACK_BYTES`], and what an
 /// optimiser keeps in the caller's own frame are not reached.
 pub(crate) fn with_scrubbed_stack<R>(run: impl FnOnce() -> R) -> R {
+    with_stack_scrubbed::<SCRUBBED_STACK_BYTES, R>(run)
+}
+
+/// [`with_scrubbed_stack`] for a call whose depth is known: overwrites so many bytes.
+pub(crate) fn with_stack_scrubbed<const BYTES: usize, R>(run: impl FnOnce() -> R) -> R {
     let result = one_frame_deeper(run);
-    scrub_stack();
+    scrub_stack::<BYTES>();
     result
 }
 
@@ -89,9 +97,9 @@ fn one_frame_deeper<R>(run: impl FnOnce() -> R) -> R {
 }
 
 #[inline(never)]
-fn scrub_stack() {
+fn scrub_stack<const BYTES: usize>() {
     // Whoever may look at the array, as `black_box` pretends to, must find the zeroes there.
-    black_box(&mut [0_u8; SCRUBBED_STACK_BYTES]);
+    black_box(&mut [0_u8; BYTES]);
 }
 
 /// Whether `a` and `b` are equal, in a time that depends on their lengths and not on their content.

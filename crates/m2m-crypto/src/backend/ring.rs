@@ -9,7 +9,7 @@ use ring::signature::{
 };
 use ring::{hmac, pkcs8};
 
-use crate::memory::{Wiped, with_scrubbed_stack};
+use crate::memory::{Wiped, with_scrubbed_stack, with_stack_scrubbed};
 use crate::private_key::{Parsed, PrivateKey, RsaNumbers};
 use crate::public_key::PublicKey;
 use crate::{Algorithm, Backend, KeyError, KeyKind, RandomError, SignError, SignatureError};
@@ -32,7 +32,8 @@ pub(crate) enum SignKey {
         encoding: &'static dyn RsaEncoding,
         key: Wiped<RsaKeyPair>,
     },
-    Ecdsa(Wiped<EcdsaKeyPair>),
+    P256(Wiped<EcdsaKeyPair>),
+    P384(Wiped<EcdsaKeyPair>),
     Ed25519(Wiped<Ed25519KeyPair>),
 }
 
@@ -155,7 +156,10 @@ impl SignKey {
                         &SystemRandom::new(),
                     )
                 })
-                .map(Self::Ecdsa)
+                .map(match algorithm {
+                    Algorithm::Es256 => Self::P256,
+                    _ => Self::P384,
+                })
                 .map_err(|_| KeyError::PartsMismatch)
             }
             (PrivateKey::Ed25519 { seed }, PublicKey::Ed25519(x)) => {
@@ -179,9 +183,16 @@ impl SignKey {
     }
 
     /// Writes a signature to `signature`, which is long enough. *ring* leaves nonces and the like on
-    /// the stack.
+    /// the stack: 2.6 KiB with P-256, 4.6 KiB with Ed25519, 6.3 KiB with P-384 and 12.2 KiB with RSA on
+    /// x86-64, and without optimisation 6.1, 5.4, 7.6 and 24.5 KiB.
     pub(crate) fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<usize, SignError> {
-        with_scrubbed_stack(|| self.sign_and_litter(message, signature))
+        const KIB: usize = 1024;
+        let sign = || self.sign_and_litter(message, signature);
+        match self {
+            Self::P256(_) | Self::Ed25519(_) => with_stack_scrubbed::<{ 8 * KIB }, _>(sign),
+            Self::P384(_) => with_scrubbed_stack(sign),
+            Self::Rsa { .. } => with_stack_scrubbed::<{ 32 * KIB }, _>(sign),
+        }
     }
 
     fn sign_and_litter(&self, message: &[u8], signature: &mut [u8]) -> Result<usize, SignError> {
@@ -193,7 +204,7 @@ impl SignKey {
                     .map_err(|_| FAILED)?;
                 return Ok(length);
             }
-            Self::Ecdsa(key) => key.sign(&SystemRandom::new(), message),
+            Self::P256(key) | Self::P384(key) => key.sign(&SystemRandom::new(), message),
             Self::Ed25519(key) => Ok(key.sign(message)),
         }
         .map_err(|_| FAILED)?;
