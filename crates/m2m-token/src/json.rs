@@ -10,7 +10,7 @@ mod usual;
 pub use error::JsonError;
 use scan::Scanner;
 use strings::StringEnds;
-pub(crate) use strings::{Unescaped, unescape_into};
+pub(crate) use strings::{MAX_BLOCKS, Unescaped, unescape_into};
 
 /// The deepest nesting of arrays and objects, the outer object included. Tokens in use have 2 or 3;
 /// recursion to this depth needs little stack.
@@ -21,7 +21,9 @@ pub(crate) const MAX_MEMBERS: usize = 64;
 const MAX_NESTED_NAMES: usize = 128;
 /// The longest text that is scanned, in bytes: a JWK with certificates in it. Positions are kept in
 /// 16 bits.
-pub(crate) const MAX_TEXT: usize = strings::MAX_TEXT;
+pub(crate) const MAX_TEXT: usize = StringEnds::<MAX_BLOCKS>::MAX_TEXT;
+/// Room for texts of nearly 2 KiB, which is soon made.
+pub(crate) const FEW_BLOCKS: usize = 32;
 
 /// The text that `bytes` are.
 #[inline]
@@ -147,14 +149,17 @@ impl Member {
 
 /// The members of an object, in the order in which they are written, and room to find them.
 /// Made once and used again: finding a value's members needs no fresh memory.
-pub(crate) struct Members {
+pub(crate) struct Members<const BLOCKS: usize = MAX_BLOCKS> {
     list: [Member; MAX_MEMBERS],
     len: usize,
     nested: [Name; MAX_NESTED_NAMES],
-    strings: StringEnds,
+    strings: StringEnds<BLOCKS>,
 }
 
-impl Members {
+impl<const BLOCKS: usize> Members<BLOCKS> {
+    /// The longest text there is room for, in bytes.
+    pub(crate) const MAX_TEXT: usize = StringEnds::<BLOCKS>::MAX_TEXT;
+
     pub(crate) const fn new() -> Self {
         Self {
             list: [Member::EMPTY; MAX_MEMBERS],
@@ -171,7 +176,7 @@ impl Members {
     /// Scans `text`, which must be one JSON object and nothing else.
     pub(crate) fn scan(&mut self, text: &str) -> Result<(), JsonError> {
         self.len = 0;
-        if text.len() > MAX_TEXT {
+        if text.len() > Self::MAX_TEXT {
             return Err(JsonError::TooLong);
         }
         let text = text.as_bytes();

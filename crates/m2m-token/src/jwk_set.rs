@@ -237,7 +237,7 @@ impl JwkSet {
             keys: KeySet::new(),
             skipped: Vec::new(),
         };
-        let mut members = Members::new();
+        let mut members: Members = Members::new();
         for (index, key) in wire.keys.list.iter().enumerate() {
             members
                 .scan(key.get())

@@ -18,7 +18,7 @@ use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Base64Url, encoded_len};
 use crate::claims::MAX_NAME_BYTES;
 use crate::header;
-use crate::json::{self, JsonError, Members};
+use crate::json::{self, FEW_BLOCKS, JsonError, MAX_BLOCKS, Members};
 use crate::policy::{Rule, TokenType};
 use crate::request::TokenRequest;
 use crate::signing_keys::{ActiveKey, SigningKeyRing};
@@ -171,7 +171,7 @@ impl Minter {
     fn write_signature(&self, signature: &[u8], text: &mut [u8]) -> Option<()> {
         let (dot, text) = text.split_first_mut()?;
         *dot = b'.';
-        let written = self.codec.encode(signature, text)?;
+        let written = self.codec.encode_signature(signature, text)?;
         (written == text.len()).then_some(())
     }
 
@@ -217,8 +217,8 @@ impl Minter {
             None => None,
         };
         let further = further.map(join).transpose()?;
-        let payload_room =
-            write::registered_room(&registered, request) + further.map_or(0, <[u8]>::len);
+        let (registered_room, escapes) = write::registered_room(&registered, request);
+        let payload_room = registered_room + further.map_or(0, <[u8]>::len);
         let signature_bytes = key.signer.signature_bytes();
         let signature_chars = encoded_len(signature_bytes);
         // The token in front, and behind it the place where JSON, and in the end the signature, is
@@ -243,7 +243,7 @@ impl Minter {
 
         let (header_text, text) = text.split_at_mut(header.len());
         header_text.copy_from_slice(header);
-        let payload = Writer::fill(room, |writer| {
+        let payload = Writer::fill(room, escapes, |writer| {
             write::payload(writer, &registered, request, further)
         })?;
         let input_len = header.len() + 1 + encoded_len(payload.len());
@@ -303,8 +303,9 @@ impl Minter {
 impl EncodedHeader {
     fn new(token_type: &str, key: &ActiveKey, codec: &Base64Url) -> Result<Self, MintError> {
         let algorithm = key.signer.algorithm().name();
-        let mut json = vec![0; write::header_room(token_type, algorithm, &key.kid)];
-        let header = Writer::fill(&mut json, |writer| {
+        let (room, escapes) = write::header_room(token_type, algorithm, &key.kid);
+        let mut json = vec![0; room];
+        let header = Writer::fill(&mut json, escapes, |writer| {
             write::header(writer, token_type, algorithm, &key.kid)
         })?;
         let mut text = vec![0; encoded_len(header.len())].into_boxed_slice();
@@ -326,16 +327,33 @@ fn is_name(text: &str) -> bool {
     (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len()) && !has_control_characters(text)
 }
 
-/// Looks at all of it rather than stop early: then many bytes are looked at together.
 fn has_control_characters(text: &str) -> bool {
-    let found = |found, byte: u8| found | byte.is_ascii_control();
-    text.bytes().fold(false, found)
+    write::any_byte(text, |byte| byte.is_ascii_control())
 }
 
 /// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones
 /// end: they must be one strict JSON object, none of whose members has a registered name.
 fn join(further: &mut [u8]) -> Result<&[u8], MintError> {
-    let mut members = Members::new();
+    let is_empty = match further.len() <= Members::<FEW_BLOCKS>::MAX_TEXT {
+        true => check(further, &mut Members::<FEW_BLOCKS>::new())?,
+        false => check(further, &mut Members::<MAX_BLOCKS>::new())?,
+    };
+    match further.first_mut() {
+        // Nothing follows the registered claims: white space instead of a comma.
+        Some(brace @ b'{') if is_empty => *brace = b' ',
+        Some(brace @ b'{') => *brace = b',',
+        _ => return Err(MintError::Serialize),
+    }
+    Ok(further)
+}
+
+/// Says whether there are no members, if those there are may be there.
+// Not inlined: there are two of them, and the larger one's memory is not for all to carry.
+#[inline(never)]
+fn check<const BLOCKS: usize>(
+    further: &[u8],
+    members: &mut Members<BLOCKS>,
+) -> Result<bool, MintError> {
     let scanned = json::text(further).and_then(|text| members.scan(text));
     for member in members.as_slice() {
         if let Some(name) = write::reserved_name(member, further) {
@@ -343,17 +361,10 @@ fn join(further: &mut [u8]) -> Result<&[u8], MintError> {
         }
     }
     match scanned {
-        Ok(()) => {}
-        Err(JsonError::NotAnObject) => return Err(MintError::Serialize),
-        Err(problem) => return Err(MintError::Claims { problem }),
+        Ok(()) => Ok(members.as_slice().is_empty()),
+        Err(JsonError::NotAnObject) => Err(MintError::Serialize),
+        Err(problem) => Err(MintError::Claims { problem }),
     }
-    match further.first_mut() {
-        // Nothing follows the registered claims: white space instead of a comma.
-        Some(brace @ b'{') if members.as_slice().is_empty() => *brace = b' ',
-        Some(brace @ b'{') => *brace = b',',
-        _ => return Err(MintError::Serialize),
-    }
-    Ok(further)
 }
 
 impl std::fmt::Debug for Minter {

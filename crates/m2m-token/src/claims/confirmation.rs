@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::is_string;
 use crate::error::{ClaimName, VerifyError};
-use crate::json::{Kind, Member, Members};
+use crate::json::{FEW_BLOCKS, Kind, Member, Members};
 use crate::policy::Presenter;
 
 /// What a token is bound to.
@@ -33,7 +33,7 @@ impl Confirmation {
             });
         }
         let object = member.json(payload);
-        let mut members = Members::new();
+        let mut members = Members::<FEW_BLOCKS>::new();
         members.scan(object).map_err(|_| refused)?;
         let object = object.as_bytes();
         let [method] = members.as_slice() else {

@@ -8,9 +8,9 @@ use super::{
 
 /// Goes through a text once. Positions are passed along rather than kept, so that the processor keeps
 /// them where it works.
-pub(super) struct Scanner<'t, 'm> {
+pub(super) struct Scanner<'t, 'm, const BLOCKS: usize> {
     pub(super) text: &'t [u8],
-    pub(super) strings: &'m StringEnds,
+    pub(super) strings: &'m StringEnds<BLOCKS>,
     nested: &'m mut [Name; MAX_NESTED_NAMES],
     nested_len: usize,
 }
@@ -37,12 +37,12 @@ impl FoundMembers<'_> {
 /// Something found, and the position behind it.
 type Found<T> = Result<(T, usize), JsonError>;
 
-impl<'t, 'm> Scanner<'t, 'm> {
+impl<'t, 'm, const BLOCKS: usize> Scanner<'t, 'm, BLOCKS> {
     /// For `text`, at which `strings` looked before.
     #[inline]
     pub(super) fn new(
         text: &'t [u8],
-        strings: &'m StringEnds,
+        strings: &'m StringEnds<BLOCKS>,
         nested: &'m mut [Name; MAX_NESTED_NAMES],
     ) -> Self {
         Self {

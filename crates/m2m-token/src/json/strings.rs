@@ -5,25 +5,26 @@ use super::JsonError;
 /// How many bytes are looked at together.
 const BLOCK: usize = 64;
 
-/// How many blocks there is room for; a power of two, so that no index can leave it.
-const BLOCKS: usize = 512;
-/// The longest text there is room for; the last block is a sentinel.
-pub(super) const MAX_TEXT: usize = (BLOCKS - 1) * BLOCK;
+/// How many blocks there is room for in the largest.
+pub(crate) const MAX_BLOCKS: usize = 512;
 
 /// Where strings can end: a bit for each byte of a text that is a quote, a backslash or a control
-/// character.
-pub(super) struct StringEnds {
+/// character. How many blocks there is room for is a power of two, so that no index can leave it.
+pub(super) struct StringEnds<const BLOCKS: usize> {
     special: [u64; BLOCKS],
 }
 
-impl StringEnds {
+impl<const BLOCKS: usize> StringEnds<BLOCKS> {
+    /// The longest text there is room for; the last block is a sentinel.
+    pub(super) const MAX_TEXT: usize = (BLOCKS - 1) * BLOCK;
+
     pub(super) const fn new() -> Self {
         Self {
             special: [0; BLOCKS],
         }
     }
 
-    /// Looks at all of `text`, which is not longer than [`MAX_TEXT`].
+    /// Looks at all of `text`, which is not longer than [`Self::MAX_TEXT`].
     #[inline]
     pub(super) fn look_at(&mut self, text: &[u8]) {
         let blocks = text.chunks_exact(BLOCK);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn scan(text: &[u8]) -> Result<Vec<(String, Kind, String)>, JsonError> {
-    let mut members = Members::new();
+    let mut members: Members = Members::new();
     let text = super::text(text)?;
     members.scan(text)?;
     let show = |bytes: Unescaped<'_>| String::from_utf8(bytes.collect()).unwrap();
@@ -76,7 +76,7 @@ fn a_long_name_does_not_pass_for_a_short_one() {
     let long = format!("su{}b", "u".repeat(256));
     assert_eq!(long.len() % 256, 3);
     let text = format!(r#"{{"{long}":1,"sub":2,"\u0073u{}b":3}}"#, "v".repeat(256));
-    let mut members = Members::new();
+    let mut members: Members = Members::new();
     members.scan(&text).unwrap();
     let tags: Vec<_> = members.as_slice().iter().map(Member::tag).collect();
     assert_ne!(tags[0], tag_of(b"sub"));

@@ -19,7 +19,7 @@ struct Next {
     first: u32,
 }
 
-impl Scanner<'_, '_> {
+impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
     /// Takes members as long as they are what most are, from the one whose name begins at `start`:
     /// strings, arrays of strings and dates, without escapes and white space, and surely not repeated.
     /// Gives the position of the first other one; `None` if there is none and the text ends. A loop

@@ -52,12 +52,21 @@ pub(super) struct Dates {
     pub(super) expires: Timestamp,
 }
 
+/// Whether any text must be written with escapes: JSON needs them for quotes, backslashes and control
+/// characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// None: texts were looked at, and are written as they are.
+    None,
+    Some,
+}
+
 /// How long the registered claims of a request are at most: to the byte, if no text in them has
 /// control characters and no date is far off.
 pub(super) fn registered_room<C: ?Sized>(
     registered: &Registered<'_>,
     request: &TokenRequest<'_, C>,
-) -> usize {
+) -> (usize, Escapes) {
     /// `{"iss":,"sub":,"aud":,"exp":,"iat":,"jti":}` and two dates.
     const ALWAYS: usize = 43 + 2 * DATE;
     const DATE: usize = 12;
@@ -72,45 +81,87 @@ pub(super) fn registered_room<C: ?Sized>(
         (",\"sid\":", request.session_id),
         (",\"scope\":", request.scope),
     ];
-    let always: usize = always.iter().map(|text| string_room(text)).sum();
-    let sometimes: usize = sometimes
-        .iter()
-        .map(|(name, text)| text.map_or(0, |text| name.len() + string_room(text)))
-        .sum();
+    let mut room = Room::default();
+    for text in always {
+        room.add(text);
+    }
+    for (name, text) in sometimes {
+        if let Some(text) = text {
+            room.bytes += name.len();
+            room.add(text);
+        }
+    }
     let not_before = request.not_before.map_or(0, |_| ",\"nbf\":".len() + DATE);
     let binding = request.binding.as_ref();
     let binding = binding.map_or(0, |binding| {
         ",\"cnf\":{\"\":\"\"}".len() + binding.method.len() + HASH_CHARS
     });
-    ALWAYS + always + sometimes + not_before + binding
+    room.bytes += ALWAYS + not_before + binding;
+    room.needed()
 }
 
 /// How long the header is at most.
-pub(super) fn header_room(typ: &str, alg: &str, kid: &str) -> usize {
-    let texts = string_room(typ) + string_room(alg) + string_room(kid);
-    "{\"typ\":,\"alg\":,\"kid\":}".len() + texts
-}
-
-/// How long a JSON string of this text is at most.
-fn string_room(text: &str) -> usize {
-    if is_plain(text) {
-        return text.len() + 2;
+pub(super) fn header_room(typ: &str, alg: &str, kid: &str) -> (usize, Escapes) {
+    let mut room = Room::default();
+    for text in [typ, alg, kid] {
+        room.add(text);
     }
-    let escapes = text.bytes().map(|byte| match byte {
-        b'"' | b'\\' => 1,
-        0..0x20 => 5,
-        _ => 0,
-    });
-    text.len() + 2 + escapes.sum::<usize>()
+    room.bytes += "{\"typ\":,\"alg\":,\"kid\":}".len();
+    room.needed()
 }
 
-/// Whether JSON needs no escape in this text, as in nearly all names. Looks at all of it rather than
-/// stop early: then many bytes are looked at together.
+/// How much room JSON takes at most.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+    escapes: usize,
+}
+
+impl Room {
+    /// A string.
+    fn add(&mut self, text: &str) {
+        self.bytes += text.len() + 2;
+        if !is_plain(text) {
+            let escapes = text.bytes().map(|byte| match byte {
+                b'"' | b'\\' => 1,
+                0..0x20 => 5,
+                _ => 0,
+            });
+            self.escapes += escapes.sum::<usize>();
+        }
+    }
+
+    fn needed(self) -> (usize, Escapes) {
+        let escapes = match self.escapes {
+            0 => Escapes::None,
+            _ => Escapes::Some,
+        };
+        (self.bytes + self.escapes, escapes)
+    }
+}
+
+/// Whether JSON needs no escape in this text, as in nearly all names.
 fn is_plain(text: &str) -> bool {
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    !text
-        .bytes()
-        .fold(false, |found, byte| found | special(byte))
+    !any_byte(text, |byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+}
+
+/// Whether `is` holds for any byte of `text`. Asks it of all rather than stop early: then the compiler
+/// asks it of sixteen at once.
+#[inline(always)]
+pub(super) fn any_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is(*byte));
+    let text = text.as_bytes();
+    match text.last_chunk::<16>() {
+        // The last sixteen overlap those before them.
+        Some(last) => {
+            let mut found = any(last);
+            for bytes in text.chunks_exact(16) {
+                found |= any(bytes);
+            }
+            found
+        }
+        None => any(text),
+    }
 }
 
 /// A SHA-256 in base64url.
@@ -120,17 +171,20 @@ const HASH_CHARS: usize = 43;
 pub(super) struct Writer<'b> {
     buffer: &'b mut [u8],
     length: usize,
+    escapes: Escapes,
 }
 
 impl Writer<'_> {
     /// What `write` writes, at the front of `buffer`, which must be long enough.
     pub(super) fn fill(
         buffer: &mut [u8],
+        escapes: Escapes,
         write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
     ) -> Result<&[u8], MintError> {
         let mut writer = Writer {
             buffer: &mut *buffer,
             length: 0,
+            escapes,
         };
         write(&mut writer).map_err(|_| MintError::Serialize)?;
         let length = writer.length;
@@ -148,7 +202,7 @@ impl Writer<'_> {
 
     /// A JSON string.
     fn string(&mut self, text: &str) -> io::Result<()> {
-        if !is_plain(text) {
+        if self.escapes == Escapes::Some {
             return self.json(text);
         }
         let end = self.length + text.len() + 2;
@@ -206,7 +260,11 @@ pub(super) fn further<'b, C: Serialize + ?Sized>(
     room: &'b mut Vec<u8>,
 ) -> Result<&'b mut [u8], MintError> {
     let write = |buffer: &mut [u8]| {
-        let mut writer = Writer { buffer, length: 0 };
+        let mut writer = Writer {
+            buffer,
+            length: 0,
+            escapes: Escapes::Some,
+        };
         writer.json(claims).map_err(|_| MintError::Serialize)?;
         Ok(writer.length)
     };
