@@ -15,6 +15,9 @@ use crate::transaction::number;
 /// How many tombstones are removed while the head is locked.
 const PRUNE_ROWS: i64 = 1_000;
 
+/// What is done by hand may take longer than what a caller waits for.
+const PATIENCE: &str = "SET statement_timeout = '60s'";
+
 /// How far a new incarnation goes beyond the last revision that is known of. More than can have been
 /// committed and lost; few enough to restore two thousand million times.
 const JUMP: i64 = 1 << 32;
@@ -84,6 +87,8 @@ impl PostgresStore {
     /// [`ConnectError`].
     pub async fn size(&self) -> Result<PostgresSize, ConnectError> {
         let session = self.shared.opener.open(None).await?;
+        let patient = session.client().batch_execute(PATIENCE).await;
+        patient.map_err(|error| refused(&error))?;
         let query = self.shared.opener.schema().fill(schema::SIZE);
         let row = session.client().query_one(&query, &[]).await;
         let row = row.map_err(|error| refused(&error))?;

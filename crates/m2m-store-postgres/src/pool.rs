@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::failure::{Failure, Kind};
@@ -29,11 +29,11 @@ struct Idle {
     born: Instant,
 }
 
-/// A session that goes back when it is dropped, unless it is broken.
+/// A session for one reader.
 pub(crate) struct Lent<'a> {
     pool: &'a Pool,
-    idle: Option<Idle>,
-    _turn: tokio::sync::SemaphorePermit<'a>,
+    idle: Idle,
+    _turn: SemaphorePermit<'a>,
 }
 
 impl Pool {
@@ -66,16 +66,12 @@ impl Pool {
         };
         Ok(Lent {
             pool: self,
-            idle: Some(idle),
+            idle,
             _turn,
         })
     }
 
-    async fn wait(
-        &self,
-        most: usize,
-        limit: Duration,
-    ) -> Result<tokio::sync::SemaphorePermit<'_>, Failure> {
+    async fn wait(&self, most: usize, limit: Duration) -> Result<SemaphorePermit<'_>, Failure> {
         let waiting = Waiting::enter(&self.waiting);
         if waiting.before >= most {
             return Err(crowded(format_args!("{most} reads are waiting already")));
@@ -117,23 +113,17 @@ impl Drop for Waiting<'_> {
 }
 
 impl Lent<'_> {
-    pub(crate) fn session(&self) -> Option<&ReadSession> {
-        self.idle.as_ref().map(|idle| &idle.session)
+    pub(crate) fn session(&self) -> &ReadSession {
+        &self.idle.session
     }
 
-    /// The connection is of no use any more.
-    pub(crate) fn discard(mut self) {
-        self.idle = None;
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(idle) = self.idle.take().filter(|idle| idle.session.is_usable()) {
-            let mut all = self.pool.idle.lock();
-            all.as_mut()
-                .unwrap_or_else(|poisoned| poisoned.get_mut())
-                .push(idle);
+    /// What was asked was answered: somebody else may have the session. One that is merely dropped
+    /// is closed, as it may be in the middle of something.
+    pub(crate) fn give_back(self) {
+        if self.idle.session.is_usable() {
+            let idle = self.pool.idle.lock();
+            let mut idle = idle.unwrap_or_else(PoisonError::into_inner);
+            idle.push(self.idle);
         }
     }
 }

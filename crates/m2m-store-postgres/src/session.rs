@@ -129,13 +129,9 @@ impl Opener {
 
     /// Connects to a store of the format that this program knows.
     pub(crate) async fn open(&self, wake: Option<Arc<Notify>>) -> Result<Session, ConnectError> {
-        let limit = self.config.limits().connect;
-        let opened = timeout(limit, async {
-            let session = self.open_any(wake).await?;
-            session.check_format(self.schema()).await?;
-            Ok(session)
-        });
-        opened.await.unwrap_or_else(|_| Err(too_slow(limit)))
+        let session = self.open_any(wake).await?;
+        session.check_format(self.schema()).await?;
+        Ok(session)
     }
 
     /// Connects to whatever is in the database.
@@ -143,18 +139,18 @@ impl Opener {
         &self,
         wake: Option<Arc<Notify>>,
     ) -> Result<Session, ConnectError> {
-        let driver = self.config.driver(self.tls.is_some());
-        let connecting = async {
-            match self.tls.clone() {
-                Some(tls) => driver.connect(tls).await.map(|pair| start(pair, wake)),
-                None => driver.connect(NoTls).await.map(|pair| start(pair, wake)),
-            }
-        };
         let limit = self.config.limits().connect;
-        let session = timeout(limit, connecting)
-            .await
-            .map_err(|_| too_slow(limit))?
-            .map_err(|error| refused(&error))?;
+        let opened = timeout(limit, self.start(wake)).await;
+        opened.unwrap_or_else(|_| Err(too_slow(limit)))
+    }
+
+    async fn start(&self, wake: Option<Arc<Notify>>) -> Result<Session, ConnectError> {
+        let driver = self.config.driver(self.tls.is_some());
+        let started = match self.tls.clone() {
+            Some(tls) => driver.connect(tls).await.map(|pair| start(pair, wake)),
+            None => driver.connect(NoTls).await.map(|pair| start(pair, wake)),
+        };
+        let session = started.map_err(|error| refused(&error))?;
         session.set_up(&self.config).await
     }
 }
@@ -260,7 +256,7 @@ impl Session {
             process: row.get(1),
             started,
         });
-        self.check_durable().await?;
+        self.check_settings().await?;
         Ok(self)
     }
 
@@ -276,9 +272,10 @@ impl Session {
             .await;
     }
 
-    async fn check_durable(&self) -> Result<(), ConnectError> {
+    async fn check_settings(&self) -> Result<(), ConnectError> {
         let asked = "SELECT name, setting FROM pg_settings \
-                     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
+                     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', \
+                     'server_encoding')";
         let settings = self
             .client
             .query(asked, &[])
@@ -295,6 +292,12 @@ impl Session {
                 ("synchronous_commit", "off") => {
                     let on = self.client.batch_execute("SET synchronous_commit = on");
                     on.await.map_err(|error| refused(&error))?;
+                }
+                // Another one does not have all characters of a summary.
+                ("server_encoding", encoding) if encoding != "UTF8" => {
+                    let reason = format_args!("its encoding is {encoding}, and not UTF8");
+                    let reason = Reason::new(reason);
+                    return Err(ConnectError::Refused { reason });
                 }
                 _ => {}
             }

@@ -161,19 +161,14 @@ impl Shared {
 
     async fn read_once<Q: Query>(&self, query: &Q) -> Result<Q::Found, Failure> {
         let lent = self.pool.lend().await?;
-        let Some(session) = lent.session() else {
-            return Err(Failure::timed_out("a connection"));
-        };
         // Whoever has seen this place must not be shown an older one.
         let newest = self.head.newest();
         let limit = self.opener.config().limits().statement;
-        let found = timeout(limit, query.ask(session, newest)).await;
+        let found = timeout(limit, query.ask(lent.session(), newest)).await;
         let found = found.unwrap_or_else(|_| Err(Failure::timed_out("a statement")));
-        if found
-            .as_ref()
-            .is_err_and(|failure| !failure.spares_the_connection())
-        {
-            lent.discard();
+        let spared = |failure: &Failure| failure.spares_the_connection();
+        if found.as_ref().err().is_none_or(spared) {
+            lent.give_back();
         }
         found
     }

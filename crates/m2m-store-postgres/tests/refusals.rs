@@ -156,6 +156,46 @@ fn formats_that_are_older_or_newer_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_server_that_would_forget_or_misspell_is_refused() {
+    let options = Options {
+        settings: "full_page_writes = off\nsynchronous_commit = off",
+        ..Options::default()
+    };
+    let Some(server) = Server::start(options) else {
+        return;
+    };
+    common::run(async {
+        let config = common::on(&server.connection_string());
+        let error = refusal(&config).await;
+        let setting = "full_page_writes";
+        assert_eq!(error, ConnectError::NotDurable { setting });
+
+        let client = common::client(&server.connection_string()).await;
+        for statement in [
+            "ALTER SYSTEM SET full_page_writes = on",
+            "SELECT pg_reload_conf()",
+            "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
+        ] {
+            client.batch_execute(statement).await.expect(statement);
+        }
+        // Reloading takes a moment. What is left is set right for the session.
+        while matches!(refusal(&config).await, ConnectError::NotDurable { .. }) {}
+        let store = common::store(&config).await;
+        let put = common::batch().put(common::key("a"), Expected::Absent, vec![1]);
+        store.commit(put).await.expect("committed");
+
+        let latin = server
+            .connection_string()
+            .replace("dbname=postgres", "dbname=latin");
+        let error = refusal(&common::on(&latin)).await;
+        assert!(
+            error.to_string().contains("its encoding is LATIN1"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
 fn many_programs_may_start_at_once_and_share_one_store() {
     let Some(config) = common::fresh() else {
         return;
