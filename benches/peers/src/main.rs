@@ -7,8 +7,10 @@ use m2m_peers::contender::Recipe;
 use m2m_peers::fixture::Fixture;
 use m2m_peers::measure::{Row, count_instructions, rows};
 use m2m_peers::report::{self, Measured};
+use m2m_peers::store::commits;
+use m2m_peers::store::compare::write_until_killed;
 use m2m_peers::timing::Effort;
-use m2m_peers::{ours, peers};
+use m2m_peers::{ours, peers, store};
 
 const USAGE: &str = "\
 m2m-peers list [filter]          the ids of the contenders
@@ -16,6 +18,8 @@ m2m-peers time [filter]          time and allocations
 m2m-peers instructions [filter]  the same and instructions, if valgrind is installed
 m2m-peers facts                  memory, two threads, a reader beside a writer
 m2m-peers count <id> <n>         runs one contender n times, for valgrind
+m2m-peers store                  durable commits, the feed, reopening, and the engines
+m2m-peers store commits <n>      only the first of these, in n rounds
 m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
 
 fn main() -> ExitCode {
@@ -36,6 +40,10 @@ fn main() -> ExitCode {
         }
         ["report"] => return report(&fixture),
         ["facts"] => println!("{:#?}", ours::facts(&fixture)),
+        ["store"] => println!("{}", report::of_store(store::measure(store::now(&fixture)))),
+        ["store", "commits", rounds] => return commits(rounds),
+        // What `store` starts, to kill it.
+        ["store-writer", name, directory] => write_until_killed(name, directory.as_ref()),
         ["count", id, times] => return count(id, times, fixture),
         _ => {
             eprintln!("{USAGE}");
@@ -49,6 +57,7 @@ fn report(fixture: &Fixture) -> ExitCode {
     let mut measured = Measured {
         rows: rows(&recipes(), fixture, effort()),
         facts: ours::facts(fixture),
+        store: Some(store::measure(store::now(fixture))),
     };
     count_instructions(&mut measured.rows, fixture);
     match report::write(&measured) {
@@ -109,6 +118,15 @@ fn count(id: &str, times: &str, mut fixture: Fixture) -> ExitCode {
         return ExitCode::FAILURE;
     };
     (recipe.make(&fixture).run)(times);
+    ExitCode::SUCCESS
+}
+
+fn commits(rounds: &str) -> ExitCode {
+    let Ok(rounds) = rounds.parse() else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    println!("{:#?}", commits::measure(rounds));
     ExitCode::SUCCESS
 }
 

@@ -3,6 +3,7 @@
 mod chart;
 mod machine;
 mod page;
+mod store;
 mod targets;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use crate::measure::Row;
+use crate::store::Figures;
 
 /// Everything the report is made of.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// What is not a time of one operation.
     pub facts: Facts,
+    /// What keeping state costs.
+    pub store: Option<Figures>,
 }
 
 /// Measurements that are not the cost of one operation of one contender.
@@ -56,6 +60,19 @@ impl Measured {
     fn times(&self, id: &str, other: &str) -> Option<f64> {
         Some(self.row(id)?.ratio / self.row(other)?.ratio)
     }
+}
+
+/// What the page would say of stores.
+pub fn of_store(figures: Figures) -> String {
+    let mut page = String::new();
+    for target in store::targets(Some(&figures)) {
+        page.push_str(&format!(
+            "{}: {} ({})\n",
+            target.what, target.measured, target.wanted
+        ));
+    }
+    store::section(&mut page, Some(&figures));
+    page
 }
 
 /// Writes `BENCHMARKS.md` and `benchmarks.svg` into the repository's `docs`.

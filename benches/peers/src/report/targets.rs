@@ -21,6 +21,7 @@ pub(super) fn targets(measured: &Measured) -> Vec<Target> {
     targets.extend(revocation(measured));
     targets.extend(mint(measured));
     targets.extend(garbage(measured));
+    targets.extend(super::store::targets(measured.store.as_ref()));
     targets
 }
 
