@@ -28,3 +28,15 @@ pub(crate) fn first_word(bytes: &[u8]) -> u64 {
         .first_chunk::<8>()
         .map_or(0, |word| u64::from_le_bytes(*word))
 }
+
+/// The bytes of `bytes` that its whole words leave over, seven at most; the rest is zero.
+#[inline]
+pub(crate) fn last_word(bytes: &[u8]) -> u64 {
+    let left = bytes.len() % 8;
+    match bytes.last_chunk::<8>() {
+        // They are the upper ones of the last eight. In two shifts, for there may be none, and
+        // nothing can be shifted by 64.
+        Some(last) => (u64::from_le_bytes(*last) >> 1) >> (63 - 8 * left),
+        None => (bytes.iter().rev()).fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+    }
+}

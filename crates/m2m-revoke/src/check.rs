@@ -216,7 +216,7 @@ impl Revocations {
                 return Ok(());
             };
             let fingerprint = match scopes {
-                Some(scopes) => scopes.token.fingerprint_inline(jti),
+                Some(scopes) => self.fingerprints.of_inlined(&scopes.token, jti),
                 None => self.fingerprint_anew(Kind::Token, facts.issuer, jti),
             };
             return judge(state, fingerprint, facts.issued_at, now)
@@ -283,7 +283,7 @@ impl Revocations {
         };
         let name = name?;
         Some(match scope {
-            Some(scope) => scope.fingerprint(name),
+            Some(scope) => self.fingerprints.of(scope, name),
             None => self.fingerprint_anew(kind, facts.issuer, name),
         })
     }
@@ -291,9 +291,8 @@ impl Revocations {
     /// The fingerprint of what a token says of itself, for an issuer that was not prepared.
     #[inline(never)]
     fn fingerprint_anew(&self, kind: Kind, issuer: &str, name: &[u8]) -> Fingerprint {
-        self.fingerprints
-            .scope(kind, issuer.as_bytes())
-            .fingerprint(name)
+        let scope = self.fingerprints.scope(kind, issuer.as_bytes());
+        self.fingerprints.of(&scope, name)
     }
 
     /// The kinds of which something is revoked and by which a token can be.

@@ -64,7 +64,7 @@ pub enum SnapshotError {
         needed: usize,
     },
     /// It is something else, or of a version this code does not know.
-    #[error("{magic:02x?} does not begin a revocation snapshot of version 1")]
+    #[error("{magic:02x?} does not begin a revocation snapshot of version 3")]
     Format {
         /// What it begins with.
         magic: [u8; 8],

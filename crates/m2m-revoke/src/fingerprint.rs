@@ -1,20 +1,23 @@
 //! Fingerprints: what the set keeps of a target, 124 bits of keyed hash and its kind.
 //!
-//! Two steps, both SipHash-1-3 with 128 bits of result:
+//! Three steps:
 //!
-//! 1. The set's key and `kind ‖ first field` give the key of a [`Scope`]: of the tokens of one issuer,
-//!    say, or of its sessions.
-//! 2. That key and the second field give the fingerprint.
+//! 1. SipHash-1-3 with 128 bits of result, under the set's key, of `kind ‖ first field` is the place
+//!    of a [`Scope`]: of the tokens of one issuer, say, or of its sessions.
+//! 2. The second field is hashed under keys drawn from the set's, see [`NameKeys`], and added to that
+//!    place, half by half.
+//! 3. [`mixed`] spreads what comes out, because the table needs names that are like each other to lie
+//!    apart.
 //!
-//! Both inputs have one part of variable length, at their end, so no two targets are hashed alike; and
-//! whoever knows the first field beforehand takes the first step once, see [`PreparedIssuer`].
+//! Whoever knows the first field beforehand takes the first step once, see [`PreparedIssuer`].
 
 use std::fmt;
 
+use crate::names::NameKeys;
 use crate::siphash::SipHash;
 use crate::target::Kind;
 
-/// 124 bits of SipHash-1-3 under the key of a scope, and the kind in the lowest four bits.
+/// 124 bits of keyed hash, and the kind in the lowest four bits.
 ///
 /// The kind is part of the value, so targets of different kinds never meet, and an entry tells what
 /// kind it is without its name. Never zero, because no kind is.
@@ -27,6 +30,7 @@ const KIND_MASK: u64 = 0xf;
 #[derive(Clone)]
 pub(crate) struct Fingerprints {
     key: (u64, u64),
+    names: NameKeys,
     /// Of [`Kind::Service`], which has no first field: asked for with every token.
     services: Scope,
 }
@@ -35,7 +39,7 @@ pub(crate) struct Fingerprints {
 #[derive(Clone, Copy)]
 pub(crate) struct Scope {
     kind: Kind,
-    key: (u64, u64),
+    place: (u64, u64),
 }
 
 /// The scopes that an issuer's tokens are looked for in.
@@ -93,6 +97,7 @@ impl Fingerprints {
         let key = (bits as u64, (bits >> 64) as u64);
         Self {
             key,
+            names: NameKeys::new(key),
             services: scope(key, Kind::Service, &[]),
         }
     }
@@ -125,6 +130,24 @@ impl Fingerprints {
         }
     }
 
+    /// The fingerprint of the target in `scope` whose second field is `second`.
+    #[inline(never)]
+    pub(crate) fn of(&self, scope: &Scope, second: &[u8]) -> Fingerprint {
+        self.of_inlined(scope, second)
+    }
+
+    /// [`Fingerprints::of`] for the one place where most look-ups come by.
+    #[inline(always)]
+    pub(crate) fn of_inlined(&self, scope: &Scope, second: &[u8]) -> Fingerprint {
+        let (low, high) = self.names.hash(second);
+        let (low, high) = mixed(
+            low.wrapping_add(scope.place.0),
+            high.wrapping_add(scope.place.1),
+        );
+        let low = (low & !KIND_MASK) | u64::from(scope.kind.tag());
+        Fingerprint((u128::from(high) << 64) | u128::from(low))
+    }
+
     /// What was prepared, if it is for these fingerprints and this issuer.
     #[inline]
     pub(crate) fn prepared<'a>(
@@ -137,28 +160,30 @@ impl Fingerprints {
     }
 }
 
-impl Scope {
-    /// The fingerprint of the target in this scope whose second field is `second`.
-    ///
-    /// Hashed where it lies, at one go. Not inlined: five kinds of a token come here.
-    #[inline(never)]
-    pub(crate) fn fingerprint(&self, second: &[u8]) -> Fingerprint {
-        self.fingerprint_inline(second)
-    }
-
-    /// [`Scope::fingerprint`] for the one place where most look-ups come by.
-    #[inline(always)]
-    pub(crate) fn fingerprint_inline(&self, second: &[u8]) -> Fingerprint {
-        let (low, high) = SipHash::new(self.key).hash(second);
-        let low = (low & !KIND_MASK) | u64::from(self.kind.tag());
-        Fingerprint((u128::from(high) << 64) | u128::from(low))
-    }
+/// The first of the three steps. The kind takes a word of its own: SipHash reads words.
+fn scope(key: (u64, u64), kind: Kind, first: &[u8]) -> Scope {
+    let place = SipHash::new(key).word(u64::from(kind.tag())).hash(first);
+    Scope { kind, place }
 }
 
-/// The first of the two steps. The kind takes a word of its own: SipHash reads words.
-fn scope(key: (u64, u64), kind: Kind, first: &[u8]) -> Scope {
-    let key = SipHash::new(key).word(u64::from(kind.tag())).hash(first);
-    Scope { kind, key }
+/// Mixes two halves so that each bit of what goes in has a say in each that comes out; different
+/// ones stay different, for each line can be undone.
+///
+/// Names are often counted up. Without this the sum of step 2 would count up as well, by an amount
+/// that depends on the key alone, and one key in a hundred would crowd them in few places.
+#[inline]
+const fn mixed(mut low: u64, mut high: u64) -> (u64, u64) {
+    high ^= stirred(low);
+    low ^= stirred(high);
+    high ^= stirred(low);
+    (low, high)
+}
+
+/// Its high bits depend on all bits of `half`.
+#[inline]
+const fn stirred(half: u64) -> u64 {
+    // Odd, without structure: the fraction of the golden ratio in 64 bits.
+    (half ^ (half >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl fmt::Debug for PreparedIssuer {
@@ -183,7 +208,7 @@ mod tests {
         for kind in Kind::ALL {
             for first in fields {
                 for second in fields {
-                    let fingerprint = fingerprints.scope(kind, first).fingerprint(second);
+                    let fingerprint = fingerprints.of(&fingerprints.scope(kind, first), second);
                     assert_eq!(fingerprint.tag(), kind.tag());
                     assert!(
                         seen.insert(fingerprint.bits() & !u128::from(KIND_MASK)),
@@ -196,14 +221,17 @@ mod tests {
 
     #[test]
     fn fields_of_every_length_are_told_apart_from_longer_ones() {
-        // The last block of SipHash holds the length modulo 256 and zeros for what is missing.
+        // The last word holds the length modulo 256 and zeros for what is missing.
         let fingerprints = Fingerprints::new(&[7; 16]);
         let zeros = [0; 600];
         let mut seen = HashSet::new();
         for length in 0..zeros.len() {
             let field = &zeros[..length];
-            let first = fingerprints.scope(Kind::Session, field).fingerprint(b"s");
-            let second = fingerprints.scope(Kind::Session, b"s").fingerprint(field);
+            let of = |first, second| {
+                let scope = fingerprints.scope(Kind::Session, first);
+                fingerprints.of(&scope, second)
+            };
+            let (first, second) = (of(field, b"s"), of(b"s", field));
             assert!(seen.insert(first.bits()), "first, {length}");
             assert!(seen.insert(second.bits()), "second, {length}");
         }
@@ -211,38 +239,39 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_what_the_transfer_form_says() {
-        // Bare SipHash, step by step.
-        let hash = |key: &[u8], input: &[u8]| {
-            let key = key.try_into().unwrap();
-            SipHasher13::new_with_key(key).hash(input).as_u128()
-        };
-        let key = hash(&[7; 16], b"\x01\0\0\0\0\0\0\0https://issuer.example");
-        let expected = (hash(&key.to_le_bytes(), b"a-1") & !u128::from(KIND_MASK)) | 1;
+        // Step by step. What `names` tests of its own is not written down again.
+        let place =
+            SipHasher13::new_with_key(&[7; 16]).hash(b"\x01\0\0\0\0\0\0\0https://issuer.example");
+        let half = u64::from_le_bytes([7; 8]);
+        let name = NameKeys::new((half, half)).hash(b"a-1");
+        let stirred = |half: u64| (half ^ (half >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut low = place.h1.wrapping_add(name.0);
+        let mut high = place.h2.wrapping_add(name.1);
+        high ^= stirred(low);
+        low ^= stirred(high);
+        high ^= stirred(low);
+        let expected = (u128::from(high) << 64) | u128::from(low & !0xf) | 1;
         let fingerprints = Fingerprints::new(&[7; 16]);
         let scope = fingerprints.scope(Kind::Token, b"https://issuer.example");
-        assert_eq!(scope.fingerprint(b"a-1").bits(), expected);
+        assert_eq!(fingerprints.of(&scope, b"a-1").bits(), expected);
         assert_eq!(expected, FROZEN, "{expected:#x}");
     }
 
     /// Changes only together with the version of the transfer form.
-    const FROZEN: u128 = 0x2907_b166_de04_a7ee_4716_d899_b346_c831;
+    const FROZEN: u128 = 0xa93a_7f87_a4be_b81a_e234_8602_48a6_d9a1;
 
     #[test]
     fn what_was_prepared_is_used_for_its_issuer_and_its_key_alone() {
         let ours = Fingerprints::new(&[7; 16]);
         let prepared = ours.prepare("https://issuer.example");
         let scopes = ours.prepared(&prepared, "https://issuer.example").unwrap();
-        let anew = |kind| {
-            ours.scope(kind, b"https://issuer.example")
-                .fingerprint(b"n")
-        };
-        assert!(scopes.token.fingerprint(b"n") == anew(Kind::Token));
-        assert!(scopes.session.fingerprint(b"n") == anew(Kind::Session));
-        assert!(scopes.subject.fingerprint(b"n") == anew(Kind::Subject));
-        assert!(scopes.key.fingerprint(b"n") == anew(Kind::Key));
-        assert!(
-            ours.services().fingerprint(b"n") == ours.scope(Kind::Service, b"").fingerprint(b"n")
-        );
+        let of = |scope: &Scope| ours.of(scope, b"n");
+        let anew = |kind| of(&ours.scope(kind, b"https://issuer.example"));
+        assert!(of(&scopes.token) == anew(Kind::Token));
+        assert!(of(&scopes.session) == anew(Kind::Session));
+        assert!(of(&scopes.subject) == anew(Kind::Subject));
+        assert!(of(&scopes.key) == anew(Kind::Key));
+        assert!(of(ours.services()) == of(&ours.scope(Kind::Service, b"")));
 
         assert!(ours.prepared(&prepared, "https://issuer.exampl").is_none());
         let theirs = Fingerprints::new(&[8; 16]);
@@ -260,9 +289,8 @@ mod tests {
     #[test]
     fn another_key_gives_other_fingerprints() {
         let of = |key| {
-            Fingerprints::new(key)
-                .scope(Kind::Token, b"i")
-                .fingerprint(b"j")
+            let fingerprints = Fingerprints::new(key);
+            fingerprints.of(&fingerprints.scope(Kind::Token, b"i"), b"j")
         };
         assert!(of(&[1; 16]) != of(&[2; 16]));
         assert_eq!(Fingerprints::new(&[9; 16]).key(), [9; 16]);
@@ -277,6 +305,29 @@ mod tests {
             assert_eq!(lowest.home(homes), (0, 0));
             assert_eq!(middle.home(homes), (homes / 2, (homes % 2) << 63));
             assert_eq!(highest.home(homes).0, homes - 1);
+        }
+    }
+
+    #[test]
+    fn mixing_can_be_undone_and_each_bit_has_a_say_in_where_a_look_up_begins() {
+        let undone = |(mut low, mut high): (u64, u64)| {
+            high ^= stirred(low);
+            low ^= stirred(high);
+            high ^= stirred(low);
+            (low, high)
+        };
+        let start = (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+        assert_eq!(undone(mixed(start.0, start.1)), start);
+        for bit in 0..128 {
+            let flip = 1_u128 << bit;
+            let changes = (0..64_u64).map(|number| {
+                let (low, high) = (stirred(number), stirred(number + 64));
+                let other = mixed(low ^ flip as u64, high ^ (flip >> 64) as u64);
+                ((mixed(low, high).1 ^ other.1) >> 32).count_ones()
+            });
+            // Half of 32 bits each time, if they are as good as random.
+            let changes = changes.sum::<u32>() / 64;
+            assert!((12..=20).contains(&changes), "bit {bit}: {changes}");
         }
     }
 }

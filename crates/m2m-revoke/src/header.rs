@@ -2,7 +2,7 @@
 //!
 //! | bytes | what, numbers little-endian |
 //! |---|---|
-//! | 0..8 | `M2MRVK` and the version of the form, 2, as two bytes |
+//! | 0..8 | `M2MRVK` and the version of the form, 3, as two bytes |
 //! | 8..16 | checksum of everything after it |
 //! | 16..32 | the key of the fingerprints |
 //! | 32..40 | revision |
@@ -21,7 +21,7 @@ use crate::target::Kind;
 pub(crate) const HEADER_BYTES: usize = 128;
 /// What the checksum does not cover: the magic and itself.
 pub(crate) const UNSUMMED_BYTES: usize = 16;
-const MAGIC: [u8; 8] = *b"M2MRVK\x02\x00";
+const MAGIC: [u8; 8] = *b"M2MRVK\x03\x00";
 /// No revision reaches this, so that counting on from any that was read cannot overflow.
 pub(crate) const REVISION_LIMIT: u64 = 1 << 63;
 

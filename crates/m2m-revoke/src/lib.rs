@@ -7,6 +7,7 @@ mod checksum;
 mod error;
 mod fingerprint;
 mod header;
+mod names;
 mod reader;
 mod set;
 mod siphash;

@@ -110,12 +110,12 @@ impl Target<'_> {
 
     pub(crate) fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint {
         let of = |first: &[u8], second: &[u8]| {
-            fingerprints.scope(self.kind(), first).fingerprint(second)
+            fingerprints.of(&fingerprints.scope(self.kind(), first), second)
         };
         match self {
             Self::Token { issuer, jti } => of(issuer.as_bytes(), jti.as_bytes()),
             Self::Subject { issuer, subject } => of(issuer.as_bytes(), subject.as_bytes()),
-            Self::Service(id) => fingerprints.services().fingerprint(id.as_str().as_bytes()),
+            Self::Service(id) => fingerprints.of(fingerprints.services(), id.as_str().as_bytes()),
             Self::Session { issuer, sid } => of(issuer.as_bytes(), sid.as_bytes()),
             Self::Certificate { issuer, serial } => of(issuer, serial),
             Self::CertificateThumbprint(thumbprint) => of(&[], *thumbprint),
