@@ -4,7 +4,7 @@ use m2m_crypto::{RandomError, SecureRandom};
 use m2m_store::{AnchorMark, Cursor, KeyEncryption, Reason, Sealer, StoreError};
 
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session, refused};
+use crate::session::{ConnectError, Opener, Session, column, refused};
 use crate::watch::Head;
 
 /// Several processes may begin at once: one of them creates the store, and all open that one.
@@ -26,8 +26,9 @@ pub(crate) async fn open_or_create(
             create(&session, opener, outer, random).await?;
             continue;
         };
-        let store = <[u8; 16]>::try_from(row.get::<_, &[u8]>(0)).map_err(|_| damaged())?;
-        let sealer = Sealer::open_wrapped(store, outer, row.get(1))?;
+        let (store, wrapped): (Vec<u8>, Vec<u8>) = (column(&row, 0)?, column(&row, 1)?);
+        let store = <[u8; 16]>::try_from(store).map_err(|_| damaged())?;
+        let sealer = Sealer::open_wrapped(store, outer, &wrapped)?;
         let place = session
             .client()
             .query_opt(&schema.fill(schema::HEAD), &[])

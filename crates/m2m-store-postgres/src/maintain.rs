@@ -8,7 +8,7 @@ use m2m_store::{Cursor, KeyEncryption, Revision, Sealer};
 
 use crate::config::PostgresConfig;
 use crate::schema;
-use crate::session::{ConnectError, Opener, Session, refused};
+use crate::session::{ConnectError, Opener, Session, column, refused};
 use crate::store::PostgresStore;
 use crate::transaction::number;
 
@@ -92,11 +92,12 @@ impl PostgresStore {
         let query = self.shared.opener.schema().fill(schema::SIZE);
         let row = session.client().query_one(&query, &[]).await;
         let row = row.map_err(|error| refused(&error))?;
-        let column = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+        let number =
+            |place| column::<i64>(&row, place).map(|count| u64::try_from(count).unwrap_or(0));
         Ok(PostgresSize {
-            records: column(0),
-            tombstones: column(1),
-            bytes: column(2),
+            records: number(0)?,
+            tombstones: number(1)?,
+            bytes: number(2)?,
         })
     }
 
@@ -185,9 +186,9 @@ impl PostgresStore {
         };
         let row = client.query_opt(&schema.fill(schema::READ_META), &[]).await;
         let row = row.map_err(|error| refused(&error))?.ok_or_else(nothing)?;
-        let store = <[u8; 16]>::try_from(row.get::<_, &[u8]>(0)).map_err(|_| nothing())?;
-        let before: &[u8] = row.get(1);
-        let after = Sealer::rewrap(store, old, new, before)?;
+        let (store, before): (Vec<u8>, Vec<u8>) = (column(&row, 0)?, column(&row, 1)?);
+        let store = <[u8; 16]>::try_from(store).map_err(|_| nothing())?;
+        let after = Sealer::rewrap(store, old, new, &before)?;
         let rewrap = schema.fill(schema::REWRAP);
         let changed = client.execute(&rewrap, &[&after, &before]).await;
         match changed.map_err(|error| refused(&error))? {

@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::NoTls;
-use tokio_postgres::{AsyncMessage, Client, Socket};
+use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::{AsyncMessage, Client, Row, Socket};
 
 use crate::config::{ConfigError, PostgresConfig};
 use crate::failure::{Failure, Kind, described};
@@ -174,6 +175,12 @@ pub(crate) fn refused(error: &tokio_postgres::Error) -> ConnectError {
     }
 }
 
+/// What a row has there, if it is of the right type: not every engine that speaks the protocol
+/// answers as PostgreSQL does.
+pub(crate) fn column<T: FromSqlOwned>(row: &Row, place: usize) -> Result<T, ConnectError> {
+    row.try_get(place).map_err(|error| refused(&error))
+}
+
 /// Drives the connection until its client is dropped.
 fn start<T>(
     (client, mut connection): (Client, tokio_postgres::Connection<Socket, T>),
@@ -248,14 +255,12 @@ impl Session {
             .query_one(asked, &[])
             .await
             .map_err(|error| refused(&error))?;
-        if row.get(0) {
+        if column(&row, 0)? {
             return Err(ConnectError::Standby);
         }
-        let started: Option<String> = row.get(2);
-        self.backend = started.map(|started| Backend {
-            process: row.get(1),
-            started,
-        });
+        let started: Option<String> = column(&row, 2)?;
+        let process = column(&row, 1)?;
+        self.backend = started.map(|started| Backend { process, started });
         self.check_settings().await?;
         Ok(self)
     }
@@ -282,8 +287,8 @@ impl Session {
             .await
             .map_err(|error| refused(&error))?;
         for row in settings {
-            let (name, setting) = (row.get::<_, &str>(0), row.get::<_, &str>(1));
-            match (name, setting) {
+            let (name, setting): (String, String) = (column(&row, 0)?, column(&row, 1)?);
+            match (name.as_str(), setting.as_str()) {
                 ("fsync", "off") => return Err(ConnectError::NotDurable { setting: "fsync" }),
                 ("full_page_writes", "off") => {
                     let setting = "full_page_writes";
@@ -309,7 +314,7 @@ impl Session {
     pub(crate) async fn format(&self, schema: &Schema) -> Result<i32, ConnectError> {
         let asked = schema.fill("SELECT max(version) FROM {schema}.migrations");
         match self.client.query_one(&asked, &[]).await {
-            Ok(row) => Ok(row.get::<_, Option<i32>>(0).unwrap_or(0)),
+            Ok(row) => Ok(column::<Option<i32>>(&row, 0)?.unwrap_or(0)),
             Err(error) => match error.code() {
                 Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => Ok(0),
                 _ => Err(refused(&error)),
