@@ -20,6 +20,7 @@ m2m-peers facts                  memory, two threads, a reader beside a writer
 m2m-peers count <id> <n>         runs one contender n times, for valgrind
 m2m-peers store                  durable commits, the feed, reopening, and the engines
 m2m-peers store commits <n>      only the first of these, in n rounds
+m2m-peers store reopen <n>       only the third, with n revocations
 m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["facts"] => println!("{:#?}", ours::facts(&fixture)),
         ["store"] => println!("{}", report::of_store(store::measure(store::now(&fixture)))),
         ["store", "commits", rounds] => return commits(rounds),
+        ["store", "reopen", count] => return reopen(count, &fixture),
         // What `store` starts, to kill it.
         ["store-writer", name, directory] => write_until_killed(name, directory.as_ref()),
         ["count", id, times] => return count(id, times, fixture),
@@ -127,6 +129,15 @@ fn commits(rounds: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{:#?}", commits::measure(rounds));
+    ExitCode::SUCCESS
+}
+
+fn reopen(count: &str, fixture: &Fixture) -> ExitCode {
+    let Ok(count) = count.parse() else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    println!("{:#?}", store::reopen::measure(count, store::now(fixture)));
     ExitCode::SUCCESS
 }
 
