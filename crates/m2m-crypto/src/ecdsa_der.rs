@@ -1,7 +1,7 @@
-//! ECDSA signatures as key services give them (DER), turned into what JOSE wants.
+//! ECDSA signatures as X.509 and key services have them (DER), and as JOSE has them.
 
-use der::Decode;
 use der::asn1::{SequenceRef, UintRef};
+use der::{Decode, Encode};
 use der::{Reader, SliceReader};
 
 use crate::public_key::coordinate_bytes;
@@ -55,6 +55,43 @@ pub fn ecdsa_der_to_fixed(
         back.copy_from_slice(number.as_bytes());
     }
     Ok(2 * width)
+}
+
+/// Turns an ECDSA signature in the fixed form of JOSE, as [`SigningKey::sign`](crate::SigningKey::sign)
+/// writes it, into DER (RFC 3279 §2.2.3), as certificates, CRLs and certification requests have it:
+/// the inverse of [`ecdsa_der_to_fixed`].
+///
+/// # Errors
+///
+/// [`KeyError::AlgorithmMismatch`] if `algorithm` is not ECDSA; [`KeyError::MemberLength`] if `fixed`
+/// is not exactly as long as its signatures are.
+///
+/// ```
+/// use m2m_crypto::{Algorithm, ecdsa_fixed_to_der};
+///
+/// let mut fixed = [0; 64];
+/// (fixed[31], fixed[63]) = (5, 0x87);
+/// let der = ecdsa_fixed_to_der(Algorithm::Es256, &fixed)?;
+/// assert_eq!(der, [0x30, 7, 2, 1, 5, 2, 2, 0, 0x87]);
+/// # Ok::<(), m2m_crypto::KeyError>(())
+/// ```
+pub fn ecdsa_fixed_to_der(algorithm: Algorithm, fixed: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let kind = algorithm.key_kind();
+    let width = coordinate_bytes(kind).ok_or(KeyError::AlgorithmMismatch { algorithm, kind })?;
+    let halves = fixed
+        .split_at_checked(width)
+        .filter(|(_, s)| s.len() == width)
+        .ok_or(KeyError::MemberLength {
+            member: "fixed",
+            expected: 2 * width,
+            found: fixed.len(),
+        })?;
+    let malformed = |_| KeyError::Malformed {
+        format: KeyFormat::EcdsaSignature,
+    };
+    let r = UintRef::new(halves.0).map_err(malformed)?;
+    let s = UintRef::new(halves.1).map_err(malformed)?;
+    [r, s].to_der().map_err(malformed)
 }
 
 fn integers(der: &[u8]) -> der::Result<(UintRef<'_>, UintRef<'_>)> {

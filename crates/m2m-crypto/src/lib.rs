@@ -27,7 +27,7 @@ pub use aead::{AeadAlgorithm, AeadError, AeadKey};
 pub use algorithm::{Algorithm, KeyKind, MAX_SIGNATURE_BYTES};
 pub use backend::Backend;
 pub use digest::{Sha256, Sha384, Sha512, sha256, sha384, sha512};
-pub use ecdsa_der::ecdsa_der_to_fixed;
+pub use ecdsa_der::{ecdsa_der_to_fixed, ecdsa_fixed_to_der};
 pub use error::{KeyError, KeyFormat, PublicForm, SignError, SignatureError};
 pub use hkdf::{Hkdf, HkdfError, HkdfHash};
 pub use jwk::{Jwk, JwkError};

@@ -11,6 +11,7 @@ mod support;
 
 use m2m_crypto::{
     Algorithm, Jwk, MacKey, SecretBytes, SignError, SigningKey, VerifyingKey, ecdsa_der_to_fixed,
+    ecdsa_fixed_to_der,
 };
 use proptest::prelude::*;
 use support::{backends, on_every_backend, sign, signing_algorithms, signing_key};
@@ -259,7 +260,26 @@ fn external_signatures_in_der_must_be_strict() {
     assert!(ecdsa_der_to_fixed(Algorithm::Rs256, &good, &mut fixed).is_err());
 }
 
+#[test]
+fn only_signatures_of_the_curve_become_der() {
+    assert!(ecdsa_fixed_to_der(Algorithm::Es256, &[1; 64]).is_ok());
+    for length in [0, 32, 63, 65, 96, 128] {
+        assert!(ecdsa_fixed_to_der(Algorithm::Es256, &vec![1; length]).is_err());
+    }
+    assert!(ecdsa_fixed_to_der(Algorithm::Ed25519, &[1; 64]).is_err());
+}
+
 proptest! {
+    #[test]
+    fn der_and_fixed_form_say_the_same(fixed in proptest::collection::vec(any::<u8>(), 96), zeroes in 0..48_usize) {
+        let mut fixed = fixed;
+        fixed[..zeroes].fill(0);
+        let der = ecdsa_fixed_to_der(Algorithm::Es384, &fixed).unwrap();
+        let mut again = [0; 96];
+        prop_assert_eq!(ecdsa_der_to_fixed(Algorithm::Es384, &der, &mut again), Ok(96));
+        prop_assert_eq!(&again[..], &fixed[..]);
+    }
+
     #[test]
     fn signing_and_verifying_agree(message in proptest::collection::vec(any::<u8>(), 0..300)) {
         for algorithm in [Algorithm::Es256, Algorithm::Ed25519] {

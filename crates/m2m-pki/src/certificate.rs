@@ -1,0 +1,275 @@
+//! `Certificate`: a certificate and what it says, read once.
+
+mod error;
+mod read;
+mod svid;
+mod usage;
+
+pub use error::CertificateError;
+pub use svid::SvidError;
+pub use usage::{ExtendedKeyUsage, KeyUsage};
+
+pub(crate) use read::{dns_name, shorten};
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use m2m_crypto::{KeyError, sha256};
+use m2m_types::Timestamp;
+use rustls_pki_types::CertificateDer;
+
+use crate::key::Scheme;
+use crate::{PublicKey, Serial, pem};
+
+/// A certificate (RFC 5280 §4) in DER, with its facts read and its form checked. **Not** whether
+/// anybody trustworthy signed it.
+///
+/// Strict: exactly one element of DER in its shortest form, version 3, at most
+/// [`Certificate::MAX_BYTES`] ([`Certificate::MAX_LEAF_BYTES`] unless it is a CA's), at most
+/// [`Certificate::MAX_EXTENSIONS`] extensions, none twice, none critical that is not understood, one
+/// signature algorithm inside and outside. Cloning copies a pointer.
+#[derive(Clone)]
+pub struct Certificate {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    der: CertificateDer<'static>,
+    thumbprint: [u8; 32],
+    facts: Facts,
+}
+
+/// What a certificate says.
+pub(crate) struct Facts {
+    serial: Serial,
+    issuer: Box<[u8]>,
+    subject: Box<[u8]>,
+    spki: Box<[u8]>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    tbs: Box<[u8]>,
+    scheme: Option<Scheme>,
+    signature: Box<[u8]>,
+    extensions: Extensions,
+}
+
+/// What its extensions say.
+#[derive(Default)]
+pub(crate) struct Extensions {
+    pub(crate) has_basic_constraints: bool,
+    pub(crate) is_ca: bool,
+    pub(crate) path_len: Option<u32>,
+    pub(crate) key_usage: Option<KeyUsage>,
+    pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
+    pub(crate) uris: Vec<Box<str>>,
+    pub(crate) dns_names: Vec<Box<str>>,
+    pub(crate) ip_addresses: Vec<IpAddr>,
+    pub(crate) other_names: usize,
+    pub(crate) subject_key_id: Option<Box<[u8]>>,
+    pub(crate) authority_key_id: Option<Box<[u8]>>,
+    pub(crate) crl_distribution_points: Vec<Box<str>>,
+    pub(crate) has_no_rev_avail: bool,
+    pub(crate) has_name_constraints: bool,
+    /// Those that are not looked at.
+    pub(crate) others: Vec<Box<str>>,
+}
+
+impl Certificate {
+    /// The largest certificate of a CA that is read, in bytes: post-quantum keys and signatures, and
+    /// name constraints by the hundred, fit.
+    pub const MAX_BYTES: usize = 64 << 10;
+    /// The largest certificate of anything else: hundreds of names fit.
+    pub const MAX_LEAF_BYTES: usize = 16 << 10;
+    /// The most extensions. RFC 5280 knows sixteen.
+    pub const MAX_EXTENSIONS: usize = 64;
+
+    /// Reads `der`, all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`], see there.
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        let facts = read::read(der)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                der: CertificateDer::from(der.to_vec()),
+                thumbprint: sha256(der),
+                facts,
+            }),
+        })
+    }
+
+    /// Reads the one `-----BEGIN CERTIFICATE-----` in `pem` (RFC 7468 §5).
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::Pem`] unless there is exactly one; else as [`Certificate::from_der`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
+        let der: CertificateDer<'_> =
+            pem::only(pem, Self::MAX_BYTES).map_err(|found| CertificateError::Pem { found })?;
+        Self::from_der(&der)
+    }
+
+    /// The certificate in DER, as TLS wants it.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.inner.der
+    }
+
+    /// The certificate in PEM.
+    pub fn to_pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.inner.der)
+    }
+
+    /// `serialNumber`.
+    pub fn serial(&self) -> &Serial {
+        &self.inner.facts.serial
+    }
+
+    /// `issuer`, the whole name in DER.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.inner.facts.issuer
+    }
+
+    /// `subject`, the whole name in DER. Empty names are `30 00`.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.inner.facts.subject
+    }
+
+    /// `subjectPublicKeyInfo` in DER, as it stands there.
+    pub fn spki_der(&self) -> &[u8] {
+        &self.inner.facts.spki
+    }
+
+    /// The public key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if it is of a kind we do not know, or weak.
+    pub fn public_key(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::from_spki_der(self.spki_der())
+    }
+
+    /// `notBefore`: valid from this second on.
+    pub fn not_before(&self) -> Timestamp {
+        self.inner.facts.not_before
+    }
+
+    /// `notAfter`: valid to this second, and in it (RFC 5280 §4.1.2.5).
+    pub fn not_after(&self) -> Timestamp {
+        self.inner.facts.not_after
+    }
+
+    /// Whether `now` is within its life.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before() <= now && now <= self.not_after()
+    }
+
+    /// Whether `basicConstraints` says that its key signs certificates.
+    pub fn is_ca(&self) -> bool {
+        self.extensions().is_ca
+    }
+
+    /// `pathLenConstraint`: how many intermediates may stand below it.
+    pub fn path_len(&self) -> Option<u32> {
+        self.extensions().path_len
+    }
+
+    /// `keyUsage`, if it is there.
+    pub fn key_usage(&self) -> Option<KeyUsage> {
+        self.extensions().key_usage
+    }
+
+    /// `extKeyUsage`, if it is there.
+    pub fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {
+        self.extensions().extended_key_usage
+    }
+
+    /// URIs among the `subjectAltName`s.
+    pub fn uris(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.extensions().uris.iter().map(|uri| &**uri)
+    }
+
+    /// DNS names among the `subjectAltName`s.
+    pub fn dns_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.extensions().dns_names.iter().map(|name| &**name)
+    }
+
+    /// IP addresses among the `subjectAltName`s.
+    pub fn ip_addresses(&self) -> &[IpAddr] {
+        &self.extensions().ip_addresses
+    }
+
+    /// How many `subjectAltName`s are neither URI nor DNS name nor IP address.
+    pub fn other_names(&self) -> usize {
+        self.extensions().other_names
+    }
+
+    /// `subjectKeyIdentifier`, if it is there.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.extensions().subject_key_id.as_deref()
+    }
+
+    /// The key identifier in `authorityKeyIdentifier`, if it is there.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.extensions().authority_key_id.as_deref()
+    }
+
+    /// The URIs under which CRLs that cover it are to be had.
+    pub fn crl_distribution_points(&self) -> impl ExactSizeIterator<Item = &str> {
+        let points = &self.extensions().crl_distribution_points;
+        points.iter().map(|uri| &**uri)
+    }
+
+    /// Whether it says that its issuer publishes no revocation for it (RFC 9608).
+    pub fn has_no_rev_avail(&self) -> bool {
+        self.extensions().has_no_rev_avail
+    }
+
+    /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).
+    pub fn has_name_constraints(&self) -> bool {
+        self.extensions().has_name_constraints
+    }
+
+    /// SHA-256 of the DER.
+    pub fn thumbprint(&self) -> &[u8; 32] {
+        &self.inner.thumbprint
+    }
+
+    /// [`Certificate::thumbprint`] in base64url: what a bound token says as `x5t#S256`
+    /// (RFC 8705 §3.1).
+    pub fn x5t_s256(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.thumbprint())
+    }
+
+    /// Whether `key` made its signature. One rule of many: not that the key's holder may issue.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let facts = &self.inner.facts;
+        let verifies = |scheme| key.verifies(scheme, &facts.tbs, &facts.signature);
+        facts.scheme.is_some_and(verifies)
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.inner.facts.extensions
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.der == other.inner.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("serial", self.serial())
+            .field("x5t_s256", &self.x5t_s256())
+            .field("not_after", &self.not_after())
+            .finish_non_exhaustive()
+    }
+}

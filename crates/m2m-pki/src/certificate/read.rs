@@ -1,0 +1,262 @@
+//! Reads a certificate: the shape first, then each part.
+
+use std::net::IpAddr;
+
+use m2m_types::Timestamp;
+use x509_parser::asn1_rs::{Oid, oid};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{
+    CRLDistributionPoints, DistributionPointName, GeneralName, ParsedExtension, X509Extension,
+};
+use x509_parser::prelude::FromDer;
+
+use super::{Certificate, CertificateError, ExtendedKeyUsage, Extensions, Facts, KeyUsage};
+use crate::key::Scheme;
+use crate::{Serial, strict};
+
+pub(crate) const NO_REV_AVAIL: Oid<'static> = oid!(2.5.29.56);
+
+pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
+    check_length(der, Certificate::MAX_BYTES)?;
+    if !strict::is_one_element(der) {
+        return Err(CertificateError::NotDer { length: der.len() });
+    }
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::NotCertificate)?;
+    if !rest.is_empty() {
+        return Err(CertificateError::NotCertificate);
+    }
+    let version = u64::from(certificate.version.0) + 1;
+    if version != 3 {
+        return Err(CertificateError::Version { found: version });
+    }
+    if certificate.signature != certificate.signature_algorithm {
+        return Err(CertificateError::AlgorithmsDiffer);
+    }
+    let serial = certificate.tbs_certificate.raw_serial();
+    let serial = Serial::from_der_content(serial).ok_or(CertificateError::Serial {
+        length: serial.len(),
+    })?;
+    let (not_before, not_after) = validity(&certificate)?;
+    let extensions = Extensions::read(certificate.extensions())?;
+    if !extensions.is_ca {
+        check_length(der, Certificate::MAX_LEAF_BYTES)?;
+    }
+    let signature = &certificate.signature_value;
+    if signature.unused_bits != 0 {
+        return Err(CertificateError::NotCertificate);
+    }
+    Ok(Facts {
+        serial,
+        issuer: certificate.issuer.as_raw().into(),
+        subject: certificate.subject.as_raw().into(),
+        spki: certificate.public_key().raw.into(),
+        not_before,
+        not_after,
+        tbs: certificate.tbs_certificate.as_ref().into(),
+        scheme: Scheme::of(&certificate.signature_algorithm),
+        signature: signature.data.as_ref().into(),
+        extensions,
+    })
+}
+
+fn check_length(der: &[u8], limit: usize) -> Result<(), CertificateError> {
+    match der.len() > limit {
+        true => Err(CertificateError::TooLong {
+            found: der.len(),
+            limit,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn validity(certificate: &X509Certificate<'_>) -> Result<(Timestamp, Timestamp), CertificateError> {
+    let validity = certificate.validity();
+    let (not_before, not_after) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    let refused = || CertificateError::Validity {
+        not_before,
+        not_after,
+    };
+    let seconds = |seconds: i64| u64::try_from(seconds).map_err(|_| refused());
+    let from = Timestamp::from_unix_seconds(seconds(not_before)?)?;
+    let to = Timestamp::from_unix_seconds(seconds(not_after)?)?;
+    match from <= to {
+        true => Ok((from, to)),
+        false => Err(refused()),
+    }
+}
+
+pub(crate) fn shorten(oid: &Oid<'_>) -> Box<str> {
+    oid.to_id_string()
+        .chars()
+        .take(64)
+        .collect::<String>()
+        .into()
+}
+
+impl Extensions {
+    /// What `found` say, in a certificate or in a request for one.
+    pub(crate) fn read(found: &[X509Extension<'_>]) -> Result<Self, CertificateError> {
+        let limit = Certificate::MAX_EXTENSIONS;
+        if found.len() > limit {
+            return Err(CertificateError::TooManyExtensions {
+                found: found.len(),
+                limit,
+            });
+        }
+        let mut read = Self::default();
+        for (place, extension) in found.iter().enumerate() {
+            let oid = || shorten(&extension.oid);
+            let before = found.get(..place).unwrap_or_default();
+            if before.iter().any(|other| other.oid == extension.oid) {
+                return Err(CertificateError::ExtensionTwice { oid: oid() });
+            }
+            // One value and nothing behind it: the parser stops where the value ends.
+            let known = match strict::is_one_element(extension.value) {
+                true => read.add(extension),
+                false => None,
+            };
+            match known {
+                Some(true) => {}
+                Some(false) if !extension.critical => {}
+                Some(false) => return Err(CertificateError::UnknownCritical { oid: oid() }),
+                None => return Err(CertificateError::Extension { oid: oid() }),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Notes what `extension` says. Whether it is understood, so that it may be critical; [`None`] if
+    /// it is malformed.
+    fn add(&mut self, extension: &X509Extension<'_>) -> Option<bool> {
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(constraints) => {
+                self.has_basic_constraints = true;
+                self.is_ca = constraints.ca;
+                self.path_len = constraints.path_len_constraint;
+                // Only a CA has one (RFC 5280 §4.2.1.9).
+                (constraints.ca || self.path_len.is_none()).then_some(true)
+            }
+            ParsedExtension::KeyUsage(usage) => {
+                self.key_usage = Some(KeyUsage(usage.flags));
+                (usage.flags != 0).then_some(true)
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                let others = [
+                    usage.code_signing,
+                    usage.email_protection,
+                    usage.time_stamping,
+                    usage.ocsp_signing,
+                ];
+                let others = others.iter().filter(|other| **other).count() + usage.other.len();
+                let found = ExtendedKeyUsage {
+                    client: usage.client_auth,
+                    server: usage.server_auth,
+                    any: usage.any,
+                    others,
+                };
+                self.extended_key_usage = Some(found);
+                // A sequence of one or more.
+                (found.client || found.server || found.any || others > 0).then_some(true)
+            }
+            ParsedExtension::SubjectAlternativeName(names) => {
+                names
+                    .general_names
+                    .iter()
+                    .try_for_each(|name| self.name(name))?;
+                (!names.general_names.is_empty()).then_some(true)
+            }
+            ParsedExtension::SubjectKeyIdentifier(identifier) => {
+                self.subject_key_id = Some(bounded(identifier.0)?);
+                Some(false)
+            }
+            ParsedExtension::AuthorityKeyIdentifier(authority) => {
+                if let Some(identifier) = &authority.key_identifier {
+                    self.authority_key_id = Some(bounded(identifier.0)?);
+                }
+                Some(false)
+            }
+            ParsedExtension::CRLDistributionPoints(points) => {
+                self.crl_distribution_points = uris(points)?;
+                Some(true)
+            }
+            // The path builder enforces them.
+            ParsedExtension::NameConstraints(_) => {
+                self.has_name_constraints = true;
+                Some(true)
+            }
+            ParsedExtension::ParseError { .. } => None,
+            _ if extension.oid == NO_REV_AVAIL => {
+                self.has_no_rev_avail = true;
+                (extension.value == [5, 0]).then_some(false)
+            }
+            _ => {
+                self.others.push(shorten(&extension.oid));
+                Some(false)
+            }
+        }
+    }
+
+    fn name(&mut self, name: &GeneralName<'_>) -> Option<()> {
+        match name {
+            GeneralName::URI(uri) => self.uris.push(text(uri)?),
+            GeneralName::DNSName(name) => self.dns_names.push(dns_name(name)?),
+            GeneralName::IPAddress(bytes) => self.ip_addresses.push(ip_address(bytes)?),
+            GeneralName::Invalid(..) => return None,
+            _ => self.other_names += 1,
+        }
+        Some(())
+    }
+}
+
+/// 64 bytes hold any digest; RFC 5280 gives no limit.
+fn bounded(identifier: &[u8]) -> Option<Box<[u8]>> {
+    (1..=64)
+        .contains(&identifier.len())
+        .then(|| identifier.into())
+}
+
+fn uris(points: &CRLDistributionPoints<'_>) -> Option<Vec<Box<str>>> {
+    let mut uris = Vec::new();
+    for point in &points.points {
+        if let Some(DistributionPointName::FullName(names)) = &point.distribution_point {
+            for name in names {
+                match name {
+                    GeneralName::URI(uri) => uris.push(text(uri)?),
+                    GeneralName::Invalid(..) => return None,
+                    _ => {}
+                }
+            }
+        }
+    }
+    (!points.points.is_empty()).then_some(uris)
+}
+
+/// Visible ASCII, so that it can stand in any log and is one text in any encoding.
+fn text(text: &str) -> Option<Box<str>> {
+    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    visible.then(|| text.into())
+}
+
+/// The preferred syntax (RFC 5280 §4.2.1.6), with `_` and with `*` as the whole first label, which
+/// are in use.
+pub(crate) fn dns_name(name: &str) -> Option<Box<str>> {
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    let label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (name.len() <= 253 && plain.split('.').all(label)).then(|| name.into())
+}
+
+pub(crate) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+}

@@ -1,0 +1,198 @@
+//! A certification request on its way from a stranger's bytes to a key that its sender holds.
+
+mod create;
+mod error;
+
+pub use create::CsrBuilder;
+pub use error::CsrError;
+
+use std::fmt;
+
+use rustls_pki_types::CertificateSigningRequestDer;
+use x509_parser::asn1_rs::{Oid, oid};
+use x509_parser::extensions::X509Extension;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::AlgorithmIdentifier;
+
+use crate::certificate::{Extensions, shorten};
+use crate::key::Scheme;
+use crate::{PublicKey, pem, strict};
+
+/// PKCS #9 `extensionRequest` (RFC 2985 §5.4.2).
+const EXTENSION_REQUEST: Oid<'static> = oid!(1.2.840.113549.1.9.14);
+
+/// A certification request (PKCS #10, RFC 2986) whose form is sound. Nobody has shown to hold its key:
+/// all one can do is to [`verify`](UnverifiedCsr::verify) it.
+///
+/// At most [`UnverifiedCsr::MAX_BYTES`], exactly one element of DER, no attribute but one
+/// `extensionRequest`.
+pub struct UnverifiedCsr {
+    der: Box<[u8]>,
+    info: Box<[u8]>,
+    scheme: Scheme,
+    signature: Box<[u8]>,
+    content: VerifiedCsr,
+}
+
+/// A request whose sender holds the key in it (proof of possession). It says who asks for what, and
+/// grants nothing: see [`Profile::approve`](crate::Profile::approve).
+pub struct VerifiedCsr {
+    pub(crate) key: PublicKey,
+    pub(crate) subject: Box<[u8]>,
+    pub(crate) requested: Extensions,
+}
+
+impl UnverifiedCsr {
+    /// The largest request that is read, in bytes: an RSA key of 8192 bits and a hundred names fit.
+    pub const MAX_BYTES: usize = 16 << 10;
+
+    /// Reads `der`, all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`CsrError`], see there.
+    pub fn from_der(der: &[u8]) -> Result<Self, CsrError> {
+        if der.len() > Self::MAX_BYTES {
+            return Err(CsrError::TooLong {
+                found: der.len(),
+                limit: Self::MAX_BYTES,
+            });
+        }
+        if !strict::is_one_element(der) {
+            return Err(CsrError::NotDer { length: der.len() });
+        }
+        let request = fields::<3>(der).ok_or(CsrError::NotRequest)?;
+        let [info, algorithm, signature] = request;
+        let [version, subject, spki, attributes] = fields(info).ok_or(CsrError::NotRequest)?;
+        // Version 1 is written as 0 (RFC 2986 §4.1); the attributes are `[0]`, empty or not.
+        let form = (
+            version,
+            subject.first(),
+            attributes.first(),
+            signature.get(..1),
+        );
+        if !matches!(form, ([2, 1, 0], Some(0x30), Some(0xa0), Some([3]))) {
+            return Err(CsrError::NotRequest);
+        }
+        let key = PublicKey::from_spki_der(spki)?;
+        let (_, algorithm) =
+            AlgorithmIdentifier::from_der(algorithm).map_err(|_| CsrError::NotRequest)?;
+        let scheme = Scheme::of(&algorithm).ok_or_else(|| CsrError::Algorithm {
+            oid: shorten(&algorithm.algorithm),
+        })?;
+        let signature = strict::split(signature).map(|signature| signature.content);
+        let Some([0, signature @ ..]) = signature else {
+            return Err(CsrError::NotRequest);
+        };
+        Ok(Self {
+            der: der.into(),
+            info: info.into(),
+            scheme,
+            signature: signature.into(),
+            content: VerifiedCsr {
+                key,
+                subject: subject.into(),
+                requested: requested(attributes)?,
+            },
+        })
+    }
+
+    /// Reads the one `-----BEGIN CERTIFICATE REQUEST-----` in `pem` (RFC 7468 §7).
+    ///
+    /// # Errors
+    ///
+    /// [`CsrError::Pem`] unless there is exactly one; else as [`UnverifiedCsr::from_der`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CsrError> {
+        let der: CertificateSigningRequestDer<'_> =
+            pem::only(pem, Self::MAX_BYTES).map_err(|found| CsrError::Pem { found })?;
+        Self::from_der(&der)
+    }
+
+    /// The request in DER, to be sent to whoever issues.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The request in PEM.
+    pub fn to_pem(&self) -> String {
+        pem::encode("CERTIFICATE REQUEST", &self.der)
+    }
+
+    /// Checks that the request is signed with the key it is about: its sender holds that key.
+    ///
+    /// The key in it says what the signature must be; the algorithm named beside the signature is
+    /// only compared with it.
+    ///
+    /// # Errors
+    ///
+    /// [`CsrError::Signature`].
+    pub fn verify(self) -> Result<VerifiedCsr, CsrError> {
+        let key = &self.content.key;
+        match key.verifies(self.scheme, &self.info, &self.signature) {
+            true => Ok(self.content),
+            false => Err(CsrError::Signature {
+                key: key.algorithm(),
+                algorithm: self.scheme.algorithm(),
+            }),
+        }
+    }
+}
+
+impl VerifiedCsr {
+    /// The key of its sender.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+}
+
+/// The elements in the one that `element` is, if there are exactly `N`.
+fn fields<const N: usize>(element: &[u8]) -> Option<[&[u8]; N]> {
+    let mut rest = strict::split(element)?.content;
+    let mut fields = [rest; N];
+    for field in &mut fields {
+        let next = strict::split(rest)?;
+        (*field, rest) = (next.whole, next.rest);
+    }
+    rest.is_empty().then_some(fields)
+}
+
+/// What the request asks for beside its key: at most one attribute, with one value.
+fn requested(attributes: &[u8]) -> Result<Extensions, CsrError> {
+    let attributes = strict::split(attributes).ok_or(CsrError::NotRequest)?;
+    if attributes.content.is_empty() {
+        return Ok(Extensions::default());
+    }
+    let [attribute] = fields(attributes.whole).ok_or(CsrError::Attributes)?;
+    let [name, values] = fields(attribute).ok_or(CsrError::NotRequest)?;
+    let (_, name) = Oid::from_der(name).map_err(|_| CsrError::NotRequest)?;
+    if name != EXTENSION_REQUEST {
+        let oid = shorten(&name);
+        return Err(CsrError::Attribute { oid });
+    }
+    let [value] = fields(values).ok_or(CsrError::Attributes)?;
+    let mut rest = strict::split(value)
+        .map(|value| value.content)
+        .unwrap_or_default();
+    let mut extensions = Vec::new();
+    while let Some(next) = strict::split(rest) {
+        let (_, extension) =
+            X509Extension::from_der(next.whole).map_err(|_| CsrError::NotRequest)?;
+        extensions.push(extension);
+        rest = next.rest;
+    }
+    Extensions::read(&extensions).map_err(CsrError::Requested)
+}
+
+impl fmt::Debug for UnverifiedCsr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedCsr").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for VerifiedCsr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedCsr")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}

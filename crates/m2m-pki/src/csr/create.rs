@@ -1,0 +1,106 @@
+//! `CsrBuilder`: makes a request, on the side of whoever wants a certificate.
+
+use std::net::IpAddr;
+
+use m2m_crypto::SigningKey;
+use m2m_types::ServiceId;
+use rcgen::{CertificateParams, DistinguishedName, SanType};
+
+use super::{CsrError, UnverifiedCsr};
+use crate::certificate::dns_name;
+use crate::{PublicKey, key};
+
+/// What to ask for beside a certificate for one's key. Mostly nothing: whoever issues knows who asks.
+///
+/// ```
+/// use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
+/// use m2m_pki::{CsrBuilder, UnverifiedCsr};
+///
+/// let key = SigningKey::generate(Algorithm::Es256, &SystemRandom)?;
+/// let request = CsrBuilder::new().with_dns_name("billing.internal")?.sign(&key)?;
+/// let verified = UnverifiedCsr::from_pem(request.to_pem().as_bytes())?.verify()?;
+/// assert_eq!(verified.public_key().spki_der(), &*key.verifying_key().to_spki_der());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CsrBuilder {
+    names: Vec<SanType>,
+}
+
+impl CsrBuilder {
+    /// A request for nothing but a certificate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also says who asks. It is compared with who is known to ask, never believed.
+    #[must_use]
+    pub fn with_service_id(mut self, id: &ServiceId) -> Self {
+        // A SPIFFE ID is ASCII, so this always is one.
+        self.names.extend(id.as_str().try_into().map(SanType::URI));
+        self
+    }
+
+    /// Also asks for a DNS name; the profile must allow it.
+    ///
+    /// # Errors
+    ///
+    /// [`CsrError::Name`] if it is none.
+    pub fn with_dns_name(mut self, name: &str) -> Result<Self, CsrError> {
+        let refused = || CsrError::Name {
+            name: name.chars().take(64).collect::<String>().into(),
+        };
+        let name = dns_name(name).ok_or_else(refused)?;
+        let name = (*name).try_into().map_err(|_| refused())?;
+        self.names.push(SanType::DnsName(name));
+        Ok(self)
+    }
+
+    /// Also asks for an IP address; the profile must allow it.
+    #[must_use]
+    pub fn with_ip_address(mut self, address: IpAddr) -> Self {
+        self.names.push(SanType::IpAddress(address));
+        self
+    }
+
+    /// The request, signed with the key it is about.
+    ///
+    /// # Errors
+    ///
+    /// [`CsrError::Key`] for kinds of keys that no certificate is issued for; [`CsrError::Sign`].
+    pub fn sign(self, key: &SigningKey) -> Result<UnverifiedCsr, CsrError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = self.names;
+        let signer = Signer {
+            public: PublicKey::of(key)?,
+            key,
+        };
+        let request = params
+            .serialize_request(&signer)
+            .map_err(|_| CsrError::Sign)?;
+        UnverifiedCsr::from_der(request.der())
+    }
+}
+
+/// A key as the encoder wants it.
+struct Signer<'a> {
+    public: PublicKey,
+    key: &'a SigningKey,
+}
+
+impl rcgen::PublicKeyData for Signer<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.public.bits()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.public.algorithm().encoder()
+    }
+}
+
+impl rcgen::SigningKey for Signer<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        key::sign(self.key, message).ok_or(rcgen::Error::RemoteKeyError)
+    }
+}
