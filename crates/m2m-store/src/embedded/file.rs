@@ -25,6 +25,7 @@ pub(super) fn open_existing(path: &Path) -> Result<File, OpenError> {
     })?;
     check_file(path, &file)?;
     lock(path, &file)?;
+    check_name(path, &file)?;
     Ok(file)
 }
 
@@ -69,6 +70,9 @@ impl NewFile {
             made => made,
         };
         let file = made.map_err(|error| failed("create", &temporary, error))?;
+        // Before it is ours to remove: somebody else may have taken it for abandoned.
+        lock(&temporary, &file)?;
+        check_name(&temporary, &file)?;
         let mut new = Self {
             path: path.into(),
             temporary,
@@ -77,7 +81,6 @@ impl NewFile {
         // Whatever the umask said.
         let private = file.set_permissions(std::fs::Permissions::from_mode(PRIVATE));
         private.map_err(|error| failed("make private", &new.temporary, error))?;
-        lock(&new.temporary, &file)?;
         new.file = Some(file);
         Ok(new)
     }
@@ -152,6 +155,7 @@ fn remove_abandoned(temporary: &Path) -> Result<(), OpenError> {
     check_file(temporary, &file)?;
     // Held while it is removed: nobody begins to use it in between.
     lock(temporary, &file)?;
+    check_name(temporary, &file)?;
     std::fs::remove_file(temporary).map_err(|error| failed("remove", temporary, error))
 }
 
@@ -172,7 +176,8 @@ fn check_file(path: &Path, file: &File) -> Result<(), OpenError> {
     if !metadata.is_file() {
         return Err(not_a_file(path, "it is a directory, a device or a FIFO"));
     }
-    if metadata.nlink() != 1 {
+    // None at all: it was replaced a moment ago, which `check_name` tells.
+    if metadata.nlink() > 1 {
         return Err(not_a_file(path, "it has another name too (a hard link)"));
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -215,6 +220,24 @@ fn lock(path: &Path, file: &File) -> Result<(), OpenError> {
         TryLockError::WouldBlock => OpenError::Locked { path: path.into() },
         TryLockError::Error(error) => failed("lock", path, error),
     })
+}
+
+/// What was locked must still be what the name stands for: before the lock was had, another process
+/// may have put another file in its place, and work on that.
+fn check_name(path: &Path, file: &File) -> Result<(), OpenError> {
+    let same = |found: std::fs::Metadata, opened: std::fs::Metadata| {
+        (found.dev(), found.ino()) == (opened.dev(), opened.ino())
+    };
+    let named = std::fs::symlink_metadata(path);
+    let same = named.and_then(|named| Ok(same(named, file.metadata()?)));
+    match same {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpenError::Locked { path: path.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::Locked { path: path.into() })
+        }
+        Err(error) => Err(failed("look at", path, error)),
+    }
 }
 
 fn not_a_file(path: &Path, what: &'static str) -> OpenError {
