@@ -11,6 +11,7 @@ mod maintain;
 mod open;
 mod open_error;
 mod options;
+mod overlay;
 mod requests;
 mod shared;
 mod stats;
@@ -34,8 +35,10 @@ use crate::{
     Batch, Changes, Committed, Cursor, Key, Page, Reason, Record, Revision, Scan, Space, Store,
     StoreError, StoreFuture,
 };
+use failure::Failed;
 use open::Restored;
 use shared::Shared;
+use tables::Reading;
 use writer::{Job, Waiting};
 
 /// Records in one file that only this process has open.
@@ -118,6 +121,21 @@ impl EmbeddedStore {
         }
     }
 
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Reading<'_>) -> Result<T, Failed>,
+    ) -> Result<T, StoreError> {
+        let read = self.shared.read(work);
+        if read.is_err() && self.shared.asks_for_revival() {
+            // If the writer is gone there is nobody who could.
+            let _ = self.send(Job::Between(Box::new(|writer| {
+                // Whoever reads next sees whether it helped.
+                let _ = writer.be_ready();
+            })));
+        }
+        read
+    }
+
     fn send(&self, job: Job) -> Result<(), StoreError> {
         let gone = || StoreError::Poisoned {
             reason: Reason::new("the writer is gone"),
@@ -160,7 +178,7 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>> {
-        Box::pin(async { self.shared.read(|reading| reading.get(key)) })
+        Box::pin(async { self.read(|reading| reading.get(key)) })
     }
 
     fn commit(&self, batch: Batch) -> StoreFuture<'_, Committed> {
@@ -168,7 +186,7 @@ impl Store for EmbeddedStore {
     }
 
     fn scan<'a>(&'a self, scan: &'a Scan) -> StoreFuture<'a, Page> {
-        Box::pin(async { self.shared.read(|reading| reading.scan(scan)) })
+        Box::pin(async { self.read(|reading| reading.scan(scan)) })
     }
 
     fn changes<'a>(
@@ -177,10 +195,7 @@ impl Store for EmbeddedStore {
         since: Cursor,
         limit: usize,
     ) -> StoreFuture<'a, Changes> {
-        let read = move || {
-            self.shared
-                .read(|reading| reading.changes(space, since, limit))
-        };
+        let read = move || self.read(|reading| reading.changes(space, since, limit));
         Box::pin(async move { read() })
     }
 

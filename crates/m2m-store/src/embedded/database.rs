@@ -9,6 +9,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction}
 use super::backend::Backend;
 use super::disk::Disk;
 use super::failure::{Failed, corrupt};
+use super::overlay::Overlay;
 use super::tables::{
     BYTE_TABLES, DATA_KEY, FLOOR, FORMAT, HEAD, INCARNATION, META, REQUESTS, STORE, TOMBSTONES,
     read_bytes,
@@ -23,8 +24,11 @@ const COPIED_AT_ONCE: usize = 10_000;
 
 /// redb on a disk.
 pub(crate) struct Opened {
-    pub(super) database: Database,
+    // There until it is closed.
+    database: Option<Database>,
     pub(super) backend: Backend,
+    /// If nothing can be written: where it could be.
+    read_only_on: Option<Arc<dyn Disk>>,
 }
 
 impl Opened {
@@ -45,6 +49,43 @@ impl Opened {
         Self::start(disk, cache_bytes)
     }
 
+    /// [`Opened::open`] on a disk that takes nothing. What redb writes when it opens a file stays
+    /// in memory.
+    pub(super) fn open_to_read(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, Failed> {
+        let overlay = Arc::new(Overlay::new(Arc::clone(&disk))?);
+        let mut opened = Self::open(overlay, cache_bytes)?;
+        opened.read_only_on = Some(disk);
+        Ok(opened)
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        self.database.as_ref().expect("taken only to be dropped")
+    }
+
+    /// Whether it can be read from.
+    pub(super) fn is_sound(&self) -> bool {
+        !self.backend.has_failed()
+    }
+
+    /// Whether it can be written to.
+    pub(super) fn is_writable(&self) -> bool {
+        self.is_sound() && self.read_only_on.is_none()
+    }
+
+    /// What it is on.
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        let disk = self.read_only_on.as_ref().map(Arc::clone);
+        disk.unwrap_or_else(|| self.backend.disk())
+    }
+
+    /// Puts the file in order, and says whether that could be done.
+    pub(super) fn close(mut self) -> Result<(), Failed> {
+        match self.database.take() {
+            Some(database) => Ok(database.close()?),
+            None => Ok(()),
+        }
+    }
+
     fn start(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, Failed> {
         let backend = Backend::new(disk)?;
         let given = backend.clone();
@@ -56,19 +97,44 @@ impl Opened {
         };
         // Where debug assertions are on, redb panics at content that it did not write.
         let opened = catch_unwind(AssertUnwindSafe(open));
-        let database = opened.map_err(|_| corrupt("its pages contradict each other"))??;
-        Ok(Self { database, backend })
+        let opened = opened
+            .map_err(|_| contradiction())
+            .and_then(|opened| Ok(opened?));
+        match opened {
+            Ok(database) => Ok(Self {
+                database: Some(database),
+                backend,
+                read_only_on: None,
+            }),
+            Err(failed) => {
+                // What it did so far is not to be believed if a sync failed.
+                let _ = backend.roll_back();
+                Err(failed)
+            }
+        }
     }
 
     /// A transaction whose commit is durable when it returns, and whole or absent whatever happens
     /// before.
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, Failed> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database().begin_write()?;
         // One phase would trust a checksum that is not cryptographic, over content that strangers
         // have a part in.
         transaction.set_two_phase_commit(true);
         Ok(transaction)
     }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // redb writes when it is dropped, and where debug assertions are on may panic as above.
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(database)));
+    }
+}
+
+pub(super) fn contradiction() -> Failed {
+    corrupt("its pages contradict each other")
 }
 
 /// Which store it is, and the key of its values.
@@ -119,7 +185,7 @@ pub(super) enum Refused {
 /// Reads which store it is.
 pub(super) fn identify(opened: &Opened, outer: &dyn KeyEncryption) -> Result<Identity, Refused> {
     let read = || -> Result<_, Failed> {
-        let meta = opened.database.begin_read()?.open_table(META)?;
+        let meta = opened.database().begin_read()?.open_table(META)?;
         let format = u32::from_be_bytes(read_bytes(&meta, FORMAT)?);
         Ok((meta, format))
     };

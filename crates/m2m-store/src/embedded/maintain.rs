@@ -1,7 +1,7 @@
 //! What is done to a whole store: back up, compact, prune, give another outer key.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use redb::ReadableTable;
 use tokio::sync::oneshot;
@@ -35,10 +35,10 @@ impl EmbeddedStore {
         let new = NewFile::create(path)?;
         let disk = Arc::new(FileDisk::new(new.file()?));
         let copied = self.shared.with_database(|opened| {
-            let reading = Reading::begin(&opened.database, &self.shared.sealer)?;
+            let reading = Reading::begin(opened.database(), &self.shared.sealer)?;
             let to = Opened::create(disk, self.shared.cache_bytes)?;
             copy(reading.transaction(), &to)?;
-            to.database.close()?;
+            to.close()?;
             Ok(reading.marks()?.head)
         });
         let head = copied.map_err(failed)?;
@@ -105,7 +105,7 @@ impl EmbeddedStore {
         self.shared.check()?;
         let (answer, answered) = oneshot::channel();
         let job = move |writer: &mut Writer| {
-            let done = writer.shared.check().and_then(|()| work(writer));
+            let done = writer.be_ready().and_then(|()| work(writer));
             // Who no longer waits is not told.
             let _ = answer.send(done);
         };
@@ -161,18 +161,17 @@ impl Writer {
         let new = NewFile::create(path).map_err(not_done)?;
         let disk = Arc::new(FileDisk::new(new.file().map_err(not_done)?));
         let copied = self.shared.with_database(|opened| {
-            let reading = Reading::begin(&opened.database, &self.shared.sealer)?;
+            let reading = Reading::begin(opened.database(), &self.shared.sealer)?;
             let to = Opened::create(disk, self.shared.cache_bytes)?;
             copy(reading.transaction(), &to)?;
-            let sizes = (opened.backend.disk().len()?, to.backend.disk().len()?);
+            let sizes = (opened.disk().len()?, to.disk().len()?);
             Ok((to, sizes))
         });
         // The file in use was only read, so there is nothing to roll back.
         let (to, sizes) = copied.map_err(Failed::into_not_written)?;
         new.name(Existing::Replace).map_err(not_done)?;
         // From here on the name belongs to the copy, and what is written must go there.
-        let opened = &self.shared.opened;
-        *opened.write().unwrap_or_else(PoisonError::into_inner) = Some(to);
+        self.shared.replace(to);
         sync_directory(path).map_err(|error| {
             // After a power cut the name may be the old file's again, without what comes now.
             let reason = Reason::new(error);

@@ -39,10 +39,12 @@ impl EmbeddedStore {
         }
         let new = NewFile::create(path)?;
         let disk = FileDisk::new(new.file()?);
-        let store = Self::begin(Arc::new(disk), options, path)?;
+        let (opened, identity) = Self::lay_out(Arc::new(disk), options, path)?;
         new.name(Existing::Refuse)?;
         sync_directory(path)?;
-        Ok(store.at(path))
+        // After it has its name: an anchor of a store that is nowhere would be in the way of the
+        // next one, and a store without revisions needs no anchor.
+        Ok(Self::start(opened, identity, options, None, path)?.at(path))
     }
 
     /// Opens a store that is there.
@@ -82,7 +84,9 @@ impl EmbeddedStore {
     ///
     /// See [`OpenError`].
     pub fn create_on(disk: Arc<dyn Disk>, options: &EmbeddedOptions) -> Result<Self, OpenError> {
-        Self::begin(disk, options, Path::new("the disk"))
+        let path = Path::new("the disk");
+        let (opened, identity) = Self::lay_out(disk, options, path)?;
+        Self::start(opened, identity, options, None, path)
     }
 
     /// [`EmbeddedStore::open`] on a disk that is no file.
@@ -99,11 +103,11 @@ impl EmbeddedStore {
         self
     }
 
-    fn begin(
+    fn lay_out(
         disk: Arc<dyn Disk>,
         options: &EmbeddedOptions,
         path: &Path,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Opened, Identity), OpenError> {
         let failed = |error| OpenError::from_failed(error, path);
         if let Some(anchor) = &options.anchor
             && anchor.load()?.is_some()
@@ -112,8 +116,7 @@ impl EmbeddedStore {
         }
         let opened = Opened::create(disk, options.cache_bytes).map_err(failed)?;
         let identity = initialise(&opened, options.outer.as_ref(), options.random.as_ref());
-        let identity = identity.map_err(failed)?;
-        Self::start(opened, identity, options, None, path)
+        Ok((opened, identity.map_err(failed)?))
     }
 
     fn resume(
@@ -158,7 +161,7 @@ impl EmbeddedStore {
     ) -> Result<Self, OpenError> {
         let failed_to_read = |error| OpenError::from_failed(error, path);
         let read = || -> Result<_, Failed> {
-            let reading = Reading::begin(&opened.database, &identity.sealer)?;
+            let reading = Reading::begin(opened.database(), &identity.sealer)?;
             let requests = Requests::read(reading.transaction())?;
             Ok((reading.marks()?.place(), requests))
         };
@@ -183,7 +186,7 @@ impl EmbeddedStore {
 }
 
 fn marks(opened: &Opened, identity: &Identity) -> Result<Marks, Failed> {
-    Reading::begin(&opened.database, &identity.sealer)?.marks()
+    Reading::begin(opened.database(), &identity.sealer)?.marks()
 }
 
 /// What the anchor had seen, if that is more than there is.

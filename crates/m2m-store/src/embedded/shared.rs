@@ -1,6 +1,7 @@
 //! What the store's handle and its writer share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::EmbeddedOptions;
 use super::backend::Aftermath;
-use super::database::{Identity, Opened};
+use super::database::{Identity, Opened, contradiction, poisoned};
 use super::failure::Failed;
 use super::tables::Reading;
 use crate::{Anchor, Committed, Cursor, Reason, Sealer, StoreError};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) slots: Arc<Semaphore>,
     pub(super) room: Arc<Semaphore>,
     pub(super) counters: Counters,
+    revival_asked_for: AtomicBool,
     broken: OnceLock<StoreError>,
 }
 
@@ -83,6 +85,7 @@ impl Shared {
             slots: Arc::new(Semaphore::new(Self::SLOTS as usize)),
             room: Arc::new(Semaphore::new(Self::ROOM_BYTES as usize)),
             counters: Counters::default(),
+            revival_asked_for: AtomicBool::new(false),
             broken: OnceLock::new(),
         }
     }
@@ -115,7 +118,13 @@ impl Shared {
         let closed = || StoreError::Poisoned {
             reason: Reason::new("the file could not be opened again"),
         };
-        work(opened.as_ref().ok_or_else(closed)?)
+        let opened = opened.as_ref().ok_or_else(closed)?;
+        // Where debug assertions are on, redb panics at content that it did not write.
+        let done = catch_unwind(AssertUnwindSafe(|| work(opened)));
+        done.unwrap_or_else(|_| {
+            opened.backend.give_up();
+            Err(contradiction())
+        })
     }
 
     pub(super) fn read<T>(
@@ -123,8 +132,58 @@ impl Shared {
         work: impl FnOnce(&Reading<'_>) -> Result<T, Failed>,
     ) -> Result<T, StoreError> {
         self.check()?;
-        self.with_database(|opened| work(&Reading::begin(&opened.database, &self.sealer)?))
+        self.with_database(|opened| work(&Reading::begin(opened.database(), &self.sealer)?))
             .map_err(Failed::into_read_error)
+    }
+
+    /// Whether redb has stopped at a failure and nobody has asked the writer yet to begin anew.
+    pub(super) fn asks_for_revival(&self) -> bool {
+        self.check().is_ok()
+            && !self.is(Opened::is_sound)
+            && !self.revival_asked_for.swap(true, Ordering::AcqRel)
+    }
+
+    /// Begins anew after a failure, so that at least reading goes on. If the disk cannot be written
+    /// to now, says why.
+    pub(super) fn revive(&self) -> Result<(), Failed> {
+        self.revival_asked_for.store(false, Ordering::Release);
+        let readable = self.is(Opened::is_sound);
+        let disk = {
+            let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+            opened.as_ref().map(Opened::disk)
+        };
+        let disk = disk.ok_or_else(|| Failed::Store(poisoned(Reason::new("it is closed"))))?;
+        let open = |disk| Opened::open(disk, self.cache_bytes);
+        if readable {
+            // Those who read go on meanwhile.
+            let opened = open(disk)?;
+            self.replace(opened);
+            return Ok(());
+        }
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let failed = match open(Arc::clone(&disk)) {
+            Ok(opened) => {
+                *slot = Some(opened);
+                return Ok(());
+            }
+            Err(failed) => failed,
+        };
+        // If not even this can be done, it is tried again when the next one writes or reads.
+        if let Ok(opened) = Opened::open_to_read(disk, self.cache_bytes) {
+            *slot = Some(opened);
+        }
+        Err(failed)
+    }
+
+    /// From now on this is read from and written to.
+    pub(super) fn replace(&self, by: Opened) {
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(by);
+    }
+
+    pub(super) fn is(&self, so: fn(&Opened) -> bool) -> bool {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().is_some_and(so)
     }
 
     pub(super) fn roll_back(&self) -> Aftermath {

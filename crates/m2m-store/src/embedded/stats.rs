@@ -53,9 +53,9 @@ impl EmbeddedStore {
         let shared = &self.shared;
         shared.check()?;
         let read = shared.with_database(|opened| {
-            let marks = Reading::begin(&opened.database, &shared.sealer)?.marks()?;
-            let rows = opened.database.begin_read()?.open_table(RECORDS)?.len()?;
-            let file_bytes = opened.backend.disk().len()?;
+            let marks = Reading::begin(opened.database(), &shared.sealer)?.marks()?;
+            let rows = opened.database().begin_read()?.open_table(RECORDS)?.len()?;
+            let file_bytes = opened.disk().len()?;
             Ok((marks, rows, file_bytes))
         });
         let (marks, rows, file_bytes) = read.map_err(Failed::into_read_error)?;

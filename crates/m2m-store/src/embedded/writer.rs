@@ -1,7 +1,8 @@
 //! The one writer: takes all batches that wait, commits them together, and answers each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -71,14 +72,24 @@ impl Writer {
 
     pub(super) fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
-            match job {
-                Job::Between(work) => work(&mut self),
-                Job::Commit(first) => {
-                    let (group, then) = self.gather(first);
-                    self.commit(group);
-                    if let Some(work) = then {
-                        work(&mut self);
-                    }
+            let done = catch_unwind(AssertUnwindSafe(|| self.serve(job)));
+            if done.is_err() {
+                // Who waited for it hears that its outcome is not known; who comes now, this.
+                let reason = Reason::new("the writer panicked");
+                self.shared.poison(poisoned(reason));
+                return;
+            }
+        }
+    }
+
+    fn serve(&mut self, job: Job) {
+        match job {
+            Job::Between(work) => work(self),
+            Job::Commit(first) => {
+                let (group, then) = self.gather(first);
+                self.commit(group);
+                if let Some(work) = then {
+                    work(self);
                 }
             }
         }
@@ -133,7 +144,7 @@ impl Writer {
         &mut self,
         group: &[Waiting],
     ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
-        self.shared.check()?;
+        self.be_ready()?;
         let shared = Arc::clone(&self.shared);
         let done = shared.with_database(|opened| {
             let (sealer, random) = (&shared.sealer, shared.random.as_ref());
@@ -157,13 +168,14 @@ impl Writer {
         };
         self.requests.apply(requests);
         // Before anyone is told: a copy from before must not pass for the newest.
-        self.anchor(head)?;
+        let anchored = self.anchor(head);
+        // Whoever follows sees it, whatever the anchor said.
         shared.head.send_if_modified(|there| {
             let newer = *there != head;
             *there = head;
             newer
         });
-        Ok(answers)
+        anchored.map(|()| answers)
     }
 
     /// Moves the anchor to `head`, if it is not there yet.
@@ -185,44 +197,52 @@ impl Writer {
         Ok(())
     }
 
-    /// Something failed while a group was written. Makes sure what became of it, and says so.
-    pub(super) fn fail(&self, failed: Failed) -> StoreError {
-        if !matches!(failed, Failed::Io { .. }) {
-            // Nothing was asked of the disk that it refused, and the transaction is gone.
-            return failed.into_not_written();
+    /// Makes sure that it can be written, if it can.
+    pub(super) fn be_ready(&self) -> Result<(), StoreError> {
+        self.shared.check()?;
+        if self.shared.is(Opened::is_writable) {
+            return Ok(());
         }
-        let reason = failed.reason();
+        if self.shared.is(Opened::is_sound) {
+            return self.revive();
+        }
+        // Something was read that could not be; nothing was being written.
         match self.shared.roll_back() {
-            Aftermath::WriteFailed => {
-                self.reopen();
-                failed.into_not_written()
-            }
-            Aftermath::SyncFailed => {
-                self.shared.poison(poisoned(reason.clone()));
-                poisoned(reason)
-            }
-            Aftermath::Unknown => {
-                self.shared.poison(poisoned(reason.clone()));
-                StoreError::OutcomeUnknown { reason }
-            }
+            Aftermath::WriteFailed => self.revive(),
+            aftermath => Err(self.give_up(aftermath, Reason::new("an earlier operation failed"))),
         }
     }
 
-    /// redb does nothing more after a failure. The disk does: begins anew on it.
-    fn reopen(&self) {
-        let mut slot = self
-            .shared
-            .opened
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let Some(old) = slot.take() else {
-            return;
-        };
-        let disk = old.backend.disk();
-        drop(old);
-        match Opened::open(disk, self.shared.cache_bytes) {
-            Ok(opened) => *slot = Some(opened),
-            Err(failed) => self.shared.poison(poisoned(failed.reason())),
+    /// Something failed while a group was written. Makes sure what became of it, and says so.
+    pub(super) fn fail(&self, failed: Failed) -> StoreError {
+        if !matches!(failed, Failed::Io { .. }) && self.shared.is(Opened::is_sound) {
+            // Nothing was asked of the disk that it refused, and the transaction is gone.
+            return failed.into_not_written();
+        }
+        match self.shared.roll_back() {
+            Aftermath::WriteFailed => {
+                // If that fails too, the next one who writes hears of it.
+                let _ = self.revive();
+                failed.into_not_written()
+            }
+            aftermath => self.give_up(aftermath, failed.reason()),
+        }
+    }
+
+    fn revive(&self) -> Result<(), StoreError> {
+        self.shared.revive().map_err(|failed| {
+            if matches!(failed, Failed::Corrupt(_)) {
+                self.shared.poison(poisoned(failed.reason()));
+            }
+            failed.into_not_written()
+        })
+    }
+
+    fn give_up(&self, aftermath: Aftermath, reason: Reason) -> StoreError {
+        self.shared.poison(poisoned(reason.clone()));
+        match aftermath {
+            Aftermath::Unknown => StoreError::OutcomeUnknown { reason },
+            Aftermath::WriteFailed | Aftermath::SyncFailed => poisoned(reason),
         }
     }
 }
