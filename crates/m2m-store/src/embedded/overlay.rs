@@ -49,8 +49,9 @@ impl Overlay {
         let mut block = vec![0; BLOCK_BYTES].into_boxed_slice();
         let there = changed.kept.saturating_sub(start);
         let there = usize::try_from(there).unwrap_or(BLOCK_BYTES);
-        if let Some(there) = block.get_mut(..there.min(BLOCK_BYTES)) {
-            self.under.read(start, there)?;
+        match block.get_mut(..there.min(BLOCK_BYTES)) {
+            Some(there) if !there.is_empty() => self.under.read(start, there)?,
+            _ => {}
         }
         Ok(block)
     }
