@@ -1,7 +1,9 @@
 //! `Scratch`: the memory that verifying needs, made once and used again.
 
 use std::fmt;
+use std::sync::Arc;
 
+use m2m_revoke::{RevocationReader, Revocations};
 use zeroize::Zeroize;
 
 use crate::MAX_TOKEN_BYTES;
@@ -22,6 +24,9 @@ const _: () = assert!(decoded_len(MAX_TOKEN_BYTES).is_some());
 ///
 /// What was decoded is wiped when this is dropped, because bearer tokens and their claims are
 /// nobody else's business.
+///
+/// It keeps the revocations of the verifier it was used with last, and the table it looked into,
+/// see [`RevocationReader`]: drop what is idle for long.
 pub struct Scratch {
     pub(crate) header: Box<[u8]>,
     /// How long the encoded header of the last token was that verified: many are as long.
@@ -32,6 +37,24 @@ pub struct Scratch {
     pub(crate) filled: Filled,
     pub(crate) members: Box<Members>,
     pub(crate) facts: Facts,
+    pub(crate) reader: Reader,
+}
+
+/// What reads the revocations of the verifier that the scratch was used with last.
+#[derive(Default)]
+pub(crate) struct Reader(Option<RevocationReader>);
+
+impl Reader {
+    /// The one of `revocations`.
+    #[inline]
+    pub(crate) fn of(&mut self, revocations: &Arc<Revocations>) -> &mut RevocationReader {
+        let is_theirs = |reader: &&mut RevocationReader| Arc::ptr_eq(reader.set(), revocations);
+        if self.0.as_mut().filter(is_theirs).is_none() {
+            self.0 = None;
+        }
+        self.0
+            .get_or_insert_with(|| RevocationReader::new(Arc::clone(revocations)))
+    }
 }
 
 impl Scratch {
@@ -46,6 +69,7 @@ impl Scratch {
             filled: Filled::new(MAX_TOKEN_BYTES),
             members: Box::new(Members::new()),
             facts: Facts::EMPTY,
+            reader: Reader::default(),
         }
     }
 }

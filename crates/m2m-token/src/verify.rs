@@ -25,7 +25,7 @@ use crate::error::{Part, VerifyError};
 use crate::excerpt::Excerpt;
 use crate::header::{Header, KnownHeaders};
 use crate::policy::{Audience, Issuer, Issuers, Presenter, TokenType};
-use crate::scratch::Scratch;
+use crate::scratch::{Reader, Scratch};
 use crate::split::Split;
 use crate::verified::{Body, Verified};
 
@@ -135,7 +135,7 @@ impl Verifier {
                 .as_deref()
                 .filter(|cached| self.still_holds(cached, now))
             {
-                self.check_still_unrevoked(cached, now)?;
+                self.check_still_unrevoked(cached, now, &mut scratch.reader)?;
                 self.check_binding(&cached.claims(), presenter)?;
                 return Ok(Verified {
                     body: Body::Cached(entry),
@@ -169,6 +169,7 @@ impl Verifier {
         &self,
         cached: &CachedToken,
         now: Timestamp,
+        reader: &mut Reader,
     ) -> Result<(), VerifyError> {
         let Some(revocations) = &self.revocations else {
             return Ok(());
@@ -177,7 +178,8 @@ impl Verifier {
         let epoch = revocations.epoch();
         if !cached.was_checked_in(epoch) {
             let (at, key) = (cached.issuer(), cached.key.as_ref());
-            self.check_revocation(revocations, at, &cached.claims(), key, now)?;
+            let reader = reader.of(revocations);
+            self.check_revocation(reader, at, &cached.claims(), key, now)?;
             cached.set_checked_in(epoch);
         }
         Ok(())
@@ -198,6 +200,7 @@ impl Verifier {
             filled,
             members,
             facts,
+            reader,
         } = scratch;
 
         // A header that is found among the known ones has no dot in it.
@@ -280,7 +283,8 @@ impl Verifier {
         let mut epoch = 0;
         if let Some(revocations) = &self.revocations {
             epoch = revocations.epoch();
-            self.check_revocation(revocations, at, &claims, key.as_ref(), now)?;
+            let reader = reader.of(revocations);
+            self.check_revocation(reader, at, &claims, key.as_ref(), now)?;
         }
 
         *header_len = split.header.len();

@@ -361,6 +361,38 @@ fn whatever_is_revoked_is_refused_at_the_next_call_and_the_rest_stays_remembered
     }
 }
 
+#[test]
+fn a_scratch_that_serves_two_verifiers_asks_the_revocations_of_each() {
+    let bench = Bench::es256();
+    let token = bench.good();
+    let sets = [7, 7].map(|key| Arc::new(Revocations::new([key; 16], at(0))));
+    let [one, other] = [0, 1].map(|which: usize| {
+        policy(set(&bench.key))
+            .with_revocations(Arc::clone(&sets[which]))
+            .build()
+            .unwrap()
+    });
+    let mut scratch = Scratch::new();
+    let mut refused = |verifier: &Verifier| verifier.verify(&token, at(1), &mut scratch).is_err();
+    // In both there is something, so that both are looked into.
+    for set in &sets {
+        let target = Target::Subject {
+            issuer: ISSUER,
+            subject: "somebody else",
+        };
+        set.revoke(target, at(1_000)).unwrap();
+    }
+    assert!(!refused(&one) && !refused(&other));
+    let target = Target::Subject {
+        issuer: ISSUER,
+        subject: BILLING,
+    };
+    sets[1].revoke(target, at(1_000)).unwrap();
+    assert!(!refused(&one) && refused(&other) && !refused(&one));
+    sets[0].revoke(target, at(1_000)).unwrap();
+    assert!(refused(&one) && refused(&other));
+}
+
 /// Condition 6: only what verified is remembered, and only that makes room.
 #[test]
 fn what_is_refused_neither_enters_nor_evicts() {

@@ -1,7 +1,7 @@
 //! What the verified claims must say: audience, subject, dates, binding, revocation.
 
 use m2m_crypto::Thumbprint;
-use m2m_revoke::{Revocations, Revoked, TokenFacts};
+use m2m_revoke::{RevocationReader, Revoked, TokenFacts};
 use m2m_types::{ServiceIdRef, Timestamp};
 
 use super::{BindingRule, Verifier};
@@ -125,7 +125,7 @@ impl Verifier {
     /// that is not checked, they are looked for under that one.
     pub(super) fn check_revocation(
         &self,
-        revocations: &Revocations,
+        reader: &mut RevocationReader,
         at: usize,
         claims: &Claims<'_>,
         key: Option<&Thumbprint>,
@@ -140,8 +140,8 @@ impl Verifier {
             issued_at: claims.issued_at(),
         };
         match self.prepared.get(at) {
-            Some(issuer) => revocations.check_token_of(issuer, &facts, now),
-            None => revocations.check_token(&facts, now),
+            Some(issuer) => reader.check_token_of(issuer, &facts, now),
+            None => reader.check_token(&facts, now),
         }
         .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
     }
