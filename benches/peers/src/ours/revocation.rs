@@ -1,13 +1,17 @@
 //! The revocation set beside a hash set of the same ids.
 
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
-use m2m_revoke::{PreparedIssuer, Revocation, Revocations, Target, TokenFacts};
+use m2m_revoke::{
+    PreparedIssuer, Revocation, RevocationReader, RevocationSnapshot, Revocations, Target,
+    TokenFacts,
+};
 use m2m_types::Timestamp;
 
 use crate::contender::{Contender, Recipe};
@@ -56,7 +60,8 @@ pub(super) fn recipes() -> impl Iterator<Item = Recipe> {
                         Timestamp::from_unix_seconds(fixture.now).expect("the clock is right");
                     let set = revocations(fixture.revoked, now);
                     let issuer = set.prepare_issuer(ISSUER);
-                    let revoked = move |jti: &str| is_revoked(&set, &issuer, jti, now);
+                    let mut reader = RevocationReader::new(Arc::new(set));
+                    let revoked = move |jti: &str| is_revoked(&mut reader, &issuer, jti, now);
                     lookup(id, asked, fixture.revoked, revoked)
                 }),
             ]
@@ -64,7 +69,12 @@ pub(super) fn recipes() -> impl Iterator<Item = Recipe> {
 }
 
 /// Asks for one id after the other.
-fn lookup(id: &str, asked: Asked, entries: u64, ask: impl Fn(&str) -> bool + 'static) -> Contender {
+fn lookup(
+    id: &str,
+    asked: Asked,
+    entries: u64,
+    mut ask: impl FnMut(&str) -> bool + 'static,
+) -> Contender {
     let wanted = matches!(asked, Asked::Revoked);
     let mut questions = Questions::about(asked, entries);
     for _ in 0..QUESTIONS {
@@ -110,34 +120,60 @@ pub fn bytes_per_entry(entries: u64, now: u64) -> f64 {
     stats.bytes() as f64 / stats.entries() as f64
 }
 
-/// How much longer a look-up takes while another thread swaps the snapshots of the set that is
-/// asked, than while it swaps those of a set that nobody asks.
+/// How much longer a look-up takes while another thread writes to the set that is asked and swaps
+/// its table over and over, than while it does so to a set that the reader has nothing to do with.
 ///
-/// So what the writer does to the machine (memory, caches, clock rate) is the same both times, and
-/// what is left is what it does to the reader.
+/// A table that was swapped in is in no cache of the reader's, and whoever merges tables keeps the
+/// memory busy. Neither is waiting for a writer, so both are the same in both cases: in the second
+/// one the reader asks a set of its own, alone, and replaces it by each snapshot the writer makes,
+/// which is the same bytes, as new as they are to the first one. What is left is what it costs to
+/// share a set with who writes to it: the words they both use, and taking the new table.
 pub fn lookup_beside_writer(now: u64) -> f64 {
     const ENTRIES: u64 = 1_000_000;
     const ROUNDS: usize = 60;
     const SLICE: Duration = Duration::from_millis(40);
     let now = Timestamp::from_unix_seconds(now).expect("the clock is right");
-    let asked = Arc::new(revocations(ENTRIES, now));
-    let other = Arc::new(revocations(ENTRIES, now));
+    let written = Arc::new(revocations(ENTRIES, now));
     let mut questions = Questions::about(Asked::Unrevoked, ENTRIES);
     let mut fresh = 10 * ENTRIES;
-    median((0..ROUNDS).map(|_| {
-        let [mine, theirs] = [&asked, &other].map(|written| {
+    median((0..ROUNDS).map(|round| {
+        // First the one, then the other, so that a machine that slows down favours neither.
+        let mut order = [Sharing::Set, Sharing::Bytes];
+        order.rotate_left(round % 2);
+        let mut rates = order.map(|sharing| {
             fresh += 1_000_000;
-            beside(written, fresh, now, || {
-                rate(&asked, &mut questions, now, SLICE)
+            beside(&written, fresh, now, |exchange| {
+                rate(&written, sharing, exchange, &mut questions, now, SLICE)
             })
         });
-        theirs / mine
+        rates.rotate_left(round % 2);
+        let [set, bytes] = rates;
+        bytes / set
     }))
 }
 
-/// Does `work` while another thread writes to `set` and has it swap its snapshot, over and over.
-fn beside<R>(set: &Revocations, from: u64, now: Timestamp, work: impl FnOnce() -> R) -> R {
+/// What a reader and a writer have in common.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// The set.
+    Set,
+    /// The bytes of tables that nobody writes to any more.
+    Bytes,
+}
+
+/// What goes between a reader and a writer in either case.
+#[derive(Default)]
+struct Exchange {
+    /// The newest snapshot, for a reader that has a set of its own.
+    newest: Mutex<Option<RevocationSnapshot>>,
+    /// Sets it is done with, so that the writer frees tables in either case.
+    done_with: Mutex<Vec<RevocationReader>>,
+}
+
+/// Does `work` while another thread writes to `set` and has it swap its table, over and over.
+fn beside<R>(set: &Revocations, from: u64, now: Timestamp, work: impl FnOnce(&Exchange) -> R) -> R {
     let done = AtomicBool::new(false);
+    let exchange = Exchange::default();
     let (result, swaps) = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut swaps = 0;
@@ -145,12 +181,14 @@ fn beside<R>(set: &Revocations, from: u64, now: Timestamp, work: impl FnOnce() -
                 let id = token_id(from + swaps);
                 set.revoke(target(text(&id)), expiry(now))
                     .expect("there is room");
-                set.snapshot().expect("the set can be copied");
+                let snapshot = set.snapshot().expect("the set can be copied");
+                *locked(&exchange.newest) = Some(snapshot);
+                locked(&exchange.done_with).clear();
                 swaps += 1;
             }
             swaps
         });
-        let result = work();
+        let result = work(&exchange);
         done.store(true, Ordering::Relaxed);
         (result, writer.join().expect("the writer does not panic"))
     });
@@ -159,22 +197,51 @@ fn beside<R>(set: &Revocations, from: u64, now: Timestamp, work: impl FnOnce() -
 }
 
 /// Look-ups a second.
-fn rate(set: &Revocations, questions: &mut Questions, now: Timestamp, slice: Duration) -> f64 {
+fn rate(
+    set: &Arc<Revocations>,
+    sharing: Sharing,
+    exchange: &Exchange,
+    questions: &mut Questions,
+    now: Timestamp,
+    slice: Duration,
+) -> f64 {
     let issuer = set.prepare_issuer(ISSUER);
+    let mut reader = match sharing {
+        Sharing::Set => RevocationReader::new(Arc::clone(set)),
+        Sharing::Bytes => reader_of(set.snapshot().expect("the set can be copied")),
+    };
     let start = processor_time();
     let elapsed = || processor_time().saturating_sub(start);
     let mut asked = 0;
     while elapsed() < slice {
         for _ in 0..4096 {
-            assert!(!is_revoked(set, &issuer, questions.next(), now));
+            assert!(!is_revoked(&mut reader, &issuer, questions.next(), now));
         }
         asked += 4096;
+        let newest = locked(&exchange.newest).take();
+        if let (Sharing::Bytes, Some(newest)) = (sharing, newest) {
+            let old = mem::replace(&mut reader, reader_of(newest));
+            locked(&exchange.done_with).push(old);
+        }
     }
     f64::from(asked) / elapsed().as_secs_f64()
 }
 
+fn reader_of(snapshot: RevocationSnapshot) -> RevocationReader {
+    RevocationReader::new(Arc::new(Revocations::from_snapshot(snapshot)))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics with it")
+}
+
 /// Asks as a verifier does, which knows beforehand whose tokens it takes.
-fn is_revoked(set: &Revocations, issuer: &PreparedIssuer, jti: &str, now: Timestamp) -> bool {
+fn is_revoked(
+    reader: &mut RevocationReader,
+    issuer: &PreparedIssuer,
+    jti: &str,
+    now: Timestamp,
+) -> bool {
     let facts = TokenFacts {
         issuer: ISSUER,
         jti: Some(jti),
@@ -183,7 +250,7 @@ fn is_revoked(set: &Revocations, issuer: &PreparedIssuer, jti: &str, now: Timest
         key: None,
         issued_at: Some(now),
     };
-    set.check_token_of(issuer, &facts, now).is_err()
+    reader.check_token_of(issuer, &facts, now).is_err()
 }
 
 fn revocations(entries: u64, now: Timestamp) -> Revocations {

@@ -146,7 +146,7 @@ fn revocation(measured: &Measured) -> Vec<Target> {
         },
         Target {
             what: "look-up while a writer swaps snapshots".into(),
-            wanted: "unaffected (≤ 1.10 × without a writer)".into(),
+            wanted: "unaffected (≤ 1.10 × with a set of the reader's own)".into(),
             measured: shown(beside, |times| format!("{times:.2} ×")),
             reached: beside.map(|times| times <= 1.10),
         },
