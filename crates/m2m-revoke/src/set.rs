@@ -294,7 +294,7 @@ impl State {
     }
 
     /// The term of `fingerprint`. A table that can no longer be believed revokes.
-    #[inline]
+    #[inline(always)] // part of one run of instructions, see `Table::find`
     pub(crate) fn find(&self, fingerprint: Fingerprint) -> Term {
         let term = self.tail.find(fingerprint);
         if !term.is_none() {
