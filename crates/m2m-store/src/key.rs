@@ -72,14 +72,7 @@ impl Space {
     ///
     /// [`KeyError::Space`].
     pub fn new(name: &str) -> Result<Self, KeyError> {
-        let allowed = |c: &char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
-        let unexpected = name.chars().find(|c| !allowed(c));
-        if name.is_empty() || name.len() > MAX_SPACE_BYTES || unexpected.is_some() {
-            return Err(KeyError::Space {
-                length: name.len(),
-                unexpected,
-            });
-        }
+        check_space(name)?;
         Ok(Self(name.into()))
     }
 
@@ -96,9 +89,7 @@ impl Key {
     ///
     /// [`KeyError::Id`].
     pub fn new(space: &Space, id: &[u8]) -> Result<Self, KeyError> {
-        if id.is_empty() || id.len() > MAX_ID_BYTES {
-            return Err(KeyError::Id { length: id.len() });
-        }
+        check_id(id)?;
         Ok(Self::of(space, id))
     }
 
@@ -129,14 +120,20 @@ impl Key {
     /// [`KeyError`] if those bytes are none.
     pub fn from_sorted_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let end = bytes.iter().position(|byte| *byte == 0);
-        let (name, id) = end
-            .and_then(|end| Some((bytes.get(..end)?, bytes.get(end + 1..)?)))
+        let (end, name, id) = end
+            .and_then(|end| Some((end, bytes.get(..end)?, bytes.get(end + 1..)?)))
             .ok_or(KeyError::Id { length: 0 })?;
         let name = std::str::from_utf8(name).map_err(|_| KeyError::Space {
             length: name.len(),
             unexpected: None,
         })?;
-        Self::new(&Space::new(name)?, id)
+        check_space(name)?;
+        check_id(id)?;
+        Ok(Self {
+            bytes: bytes.into(),
+            // At most MAX_SPACE_BYTES.
+            space: u8::try_from(end).unwrap_or(u8::MAX),
+        })
     }
 
     fn of(space: &Space, id: &[u8]) -> Self {
@@ -146,6 +143,25 @@ impl Key {
             // At most MAX_SPACE_BYTES.
             space: u8::try_from(name.len()).unwrap_or(u8::MAX),
         }
+    }
+}
+
+fn check_space(name: &str) -> Result<(), KeyError> {
+    let allowed = |c: &char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
+    let unexpected = name.chars().find(|c| !allowed(c));
+    match name.is_empty() || name.len() > MAX_SPACE_BYTES || unexpected.is_some() {
+        true => Err(KeyError::Space {
+            length: name.len(),
+            unexpected,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn check_id(id: &[u8]) -> Result<(), KeyError> {
+    match id.is_empty() || id.len() > MAX_ID_BYTES {
+        true => Err(KeyError::Id { length: id.len() }),
+        false => Ok(()),
     }
 }
 
