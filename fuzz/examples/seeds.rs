@@ -30,6 +30,25 @@ const RFC_7515: [(&str, &str); 3] = [
 /// RFC 8037 §A.4: a signature over something that is not JSON.
 const RFC_8037: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
+/// The first byte says whether bytes (0) or rows (1) of the store are changed; see the target.
+const STORE_CHANGES: [(&str, &[u8]); 6] = [
+    ("flags", b"\0\0\0\x09\x03\x01"),
+    ("cut", b"\0\x02\0\0\0\0"),
+    ("longer", b"\0\0\x10\0\x01\0"),
+    (
+        "head",
+        b"\x01\0\x01\x03\x08\x7f\xff\xff\xff\xff\xff\xff\xff",
+    ),
+    (
+        "record",
+        b"\x01\x01\x03a\0\x02\x0f\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0",
+    ),
+    (
+        "feed",
+        b"\x01\x02\x0ea\0\0\0\0\0\0\0\0\x09\0\0\0\0\x03a\0\x02",
+    ),
+];
+
 /// The claims of an access token that the strict verifier takes, and some that it does not.
 fn claims() -> [(&'static str, String); 5] {
     let usual = format!(
@@ -75,6 +94,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for (name, token) in RFC_7515 {
         write("token", name, token.as_bytes())?;
+    }
+    for (name, changes) in STORE_CHANGES {
+        write("store_open", name, changes)?;
     }
     write("token", "rfc8037-a4-eddsa", RFC_8037.as_bytes())?;
     let key = mac_key(Algorithm::Hs256);
