@@ -61,9 +61,10 @@ impl UnverifiedCsr {
         if !strict::is_one_element(der) {
             return Err(CsrError::NotDer { length: der.len() });
         }
-        let request = fields::<3>(der).ok_or(CsrError::NotRequest)?;
+        let request = strict::fields(der, 0x30).ok_or(CsrError::NotRequest)?;
         let [info, algorithm, signature] = request;
-        let [version, subject, spki, attributes] = fields(info).ok_or(CsrError::NotRequest)?;
+        let [version, subject, spki, attributes] =
+            strict::fields(info, 0x30).ok_or(CsrError::NotRequest)?;
         // Version 1 is written as 0 (RFC 2986 §4.1); the attributes are `[0]`, empty or not.
         let form = (
             version,
@@ -75,11 +76,15 @@ impl UnverifiedCsr {
             return Err(CsrError::NotRequest);
         }
         let key = PublicKey::from_spki_der(spki)?;
+        let has_form = strict::is_algorithm(algorithm);
         let (_, algorithm) =
             AlgorithmIdentifier::from_der(algorithm).map_err(|_| CsrError::NotRequest)?;
-        let scheme = Scheme::of(&algorithm).ok_or_else(|| CsrError::Algorithm {
-            oid: shorten(&algorithm.algorithm),
-        })?;
+        let scheme =
+            Scheme::of(&algorithm)
+                .filter(|_| has_form)
+                .ok_or_else(|| CsrError::Algorithm {
+                    oid: shorten(&algorithm.algorithm),
+                })?;
         let signature = strict::split(signature).map(|signature| signature.content);
         let Some([0, signature @ ..]) = signature else {
             return Err(CsrError::NotRequest);
@@ -145,36 +150,27 @@ impl VerifiedCsr {
     }
 }
 
-/// The elements in the one that `element` is, if there are exactly `N`.
-fn fields<const N: usize>(element: &[u8]) -> Option<[&[u8]; N]> {
-    let mut rest = strict::split(element)?.content;
-    let mut fields = [rest; N];
-    for field in &mut fields {
-        let next = strict::split(rest)?;
-        (*field, rest) = (next.whole, next.rest);
-    }
-    rest.is_empty().then_some(fields)
-}
-
 /// What the request asks for beside its key: at most one attribute, with one value.
 fn requested(attributes: &[u8]) -> Result<Extensions, CsrError> {
     let attributes = strict::split(attributes).ok_or(CsrError::NotRequest)?;
     if attributes.content.is_empty() {
         return Ok(Extensions::default());
     }
-    let [attribute] = fields(attributes.whole).ok_or(CsrError::Attributes)?;
-    let [name, values] = fields(attribute).ok_or(CsrError::NotRequest)?;
+    let [attribute] = strict::fields(attributes.whole, 0xa0).ok_or(CsrError::Attributes)?;
+    let [name, values] = strict::fields(attribute, 0x30).ok_or(CsrError::NotRequest)?;
     let (_, name) = Oid::from_der(name).map_err(|_| CsrError::NotRequest)?;
     if name != EXTENSION_REQUEST {
         let oid = shorten(&name);
         return Err(CsrError::Attribute { oid });
     }
-    let [value] = fields(values).ok_or(CsrError::Attributes)?;
-    let mut rest = strict::split(value)
-        .map(|value| value.content)
-        .unwrap_or_default();
+    let [value] = strict::fields(values, 0x31).ok_or(CsrError::Attributes)?;
+    let value = strict::split(value).filter(|value| value.tag == 0x30);
+    let mut rest = value.ok_or(CsrError::NotRequest)?.content;
     let mut extensions = Vec::new();
     while let Some(next) = strict::split(rest) {
+        if !strict::is_extension(next.whole) {
+            return Err(CsrError::NotRequest);
+        }
         let (_, extension) =
             X509Extension::from_der(next.whole).map_err(|_| CsrError::NotRequest)?;
         extensions.push(extension);

@@ -9,7 +9,7 @@ pub(crate) struct Split<'a> {
     pub(crate) whole: &'a [u8],
     pub(crate) content: &'a [u8],
     pub(crate) rest: &'a [u8],
-    tag: u8,
+    pub(crate) tag: u8,
 }
 
 /// Whether `input` is exactly one element of DER (X.690 §10.1): definite lengths in their shortest
@@ -49,6 +49,41 @@ pub(crate) fn split(input: &[u8]) -> Option<Split<'_>> {
         rest,
         tag,
     })
+}
+
+/// The elements in `element`, if that has this tag and there are exactly `N`.
+pub(crate) fn fields<const N: usize>(element: &[u8], tag: u8) -> Option<[&[u8]; N]> {
+    let element = split(element).filter(|element| element.tag == tag)?;
+    let mut rest = element.content;
+    let mut fields = [rest; N];
+    for field in &mut fields {
+        let next = split(rest)?;
+        (*field, rest) = (next.whole, next.rest);
+    }
+    rest.is_empty().then_some(fields)
+}
+
+/// The tags of the elements in `element`.
+pub(crate) fn tags(element: &[u8]) -> Vec<u8> {
+    let mut rest = split(element)
+        .map(|element| element.content)
+        .unwrap_or_default();
+    let mut tags = Vec::new();
+    while let Some(next) = split(rest) {
+        tags.push(next.tag);
+        rest = next.rest;
+    }
+    tags
+}
+
+/// Whether `element` has the form of an `AlgorithmIdentifier` that says no more than a name and NULL.
+pub(crate) fn is_algorithm(element: &[u8]) -> bool {
+    element.first() == Some(&0x30) && matches!(tags(element).as_slice(), [6] | [6, 5])
+}
+
+/// Whether `element` has the form of an extension: a name, perhaps a boolean, and bytes.
+pub(crate) fn is_extension(element: &[u8]) -> bool {
+    element.first() == Some(&0x30) && matches!(tags(element).as_slice(), [6, 4] | [6, 1, 4])
 }
 
 /// `content` as a SEQUENCE.

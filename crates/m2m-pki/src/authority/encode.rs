@@ -14,7 +14,7 @@ use rcgen::{
 use super::IssueError;
 use super::prepared::{Intended, Prepared};
 use crate::profile::Kind;
-use crate::{Approved, PublicKey, Serial, strict};
+use crate::{Approved, CertificateId, PublicKey, Serial, strict};
 
 /// All that goes into a certificate.
 pub(super) struct Draft<'a> {
@@ -22,6 +22,7 @@ pub(super) struct Draft<'a> {
     pub(super) issuer: IssuerName<'a>,
     pub(super) issuer_key: &'a PublicKey,
     pub(super) issuer_key_id: &'a [u8],
+    pub(super) issuer_id: Option<CertificateId>,
     pub(super) serial: Serial,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
@@ -62,6 +63,7 @@ impl Draft<'_> {
                 key: self.approved.key.clone(),
                 identity: self.approved.identity.clone(),
                 profile: self.approved.profile.name.clone(),
+                issuer: self.issuer_id,
                 serial: self.serial,
                 is_ca: self.approved.profile.is_for_authorities(),
                 dns_names: self.approved.dns_names.clone(),

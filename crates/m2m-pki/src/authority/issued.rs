@@ -4,7 +4,7 @@ use std::fmt;
 
 use m2m_types::{ServiceId, Timestamp};
 
-use crate::{Certificate, Serial};
+use crate::{Certificate, CertificateId, Serial};
 
 /// A certificate that is signed and recorded nowhere. It does not show its bytes:
 /// [`Ledger::record`](crate::Ledger::record) turns it into a [`Certificate`], or into nothing.
@@ -13,6 +13,8 @@ pub struct Issued {
     pub(crate) certificate: Certificate,
     pub(crate) identity: ServiceId,
     pub(crate) profile: Box<str>,
+    /// Its issuer's certificate; none for a root.
+    pub(crate) issuer: Option<CertificateId>,
 }
 
 impl Issued {

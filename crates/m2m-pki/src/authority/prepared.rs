@@ -7,7 +7,7 @@ use m2m_crypto::Algorithm;
 use m2m_types::ServiceId;
 
 use super::{IssueError, Issued};
-use crate::{Certificate, PublicKey, Serial, strict};
+use crate::{Certificate, CertificateId, PublicKey, Serial, strict};
 
 /// A certificate that lacks only its signature.
 pub struct Prepared {
@@ -21,6 +21,7 @@ pub(super) struct Intended {
     pub(super) key: PublicKey,
     pub(super) identity: ServiceId,
     pub(super) profile: Box<str>,
+    pub(super) issuer: Option<CertificateId>,
     pub(super) serial: Serial,
     pub(super) is_ca: bool,
     pub(super) dns_names: Vec<Box<str>>,
@@ -77,6 +78,7 @@ impl Prepared {
             certificate,
             identity: self.intended.identity,
             profile: self.intended.profile,
+            issuer: self.intended.issuer,
         })
     }
 }

@@ -21,6 +21,9 @@ pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
     if !strict::is_one_element(der) {
         return Err(CertificateError::NotDer { length: der.len() });
     }
+    check_form(der).ok_or(CertificateError::NotCertificate)??;
+    let has_known_form =
+        strict::fields(der, 0x30).is_some_and(|[_, algorithm, _]| strict::is_algorithm(algorithm));
     let (rest, certificate) =
         X509Certificate::from_der(der).map_err(|_| CertificateError::NotCertificate)?;
     if !rest.is_empty() {
@@ -29,9 +32,6 @@ pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
     let version = u64::from(certificate.version.0) + 1;
     if version != 3 {
         return Err(CertificateError::Version { found: version });
-    }
-    if certificate.signature != certificate.signature_algorithm {
-        return Err(CertificateError::AlgorithmsDiffer);
     }
     let serial = certificate.tbs_certificate.raw_serial();
     let serial = Serial::from_der_content(serial).ok_or(CertificateError::Serial {
@@ -54,10 +54,71 @@ pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
         not_before,
         not_after,
         tbs: certificate.tbs_certificate.as_ref().into(),
-        scheme: Scheme::of(&certificate.signature_algorithm),
+        scheme: Scheme::of(&certificate.signature_algorithm).filter(|_| has_known_form),
         signature: signature.data.as_ref().into(),
         extensions,
     })
+}
+
+/// Which elements there are, and that the algorithm stands there twice in the same bytes. The parser
+/// passes over some tags, and over what it does not expect at the end.
+fn check_form(der: &[u8]) -> Option<Result<(), CertificateError>> {
+    let [tbs, outer, signature] = strict::fields(der, 0x30)?;
+    // Read leniently below, and compared with names we know.
+    if !strict::tags(outer).starts_with(&[6]) || outer.first() != Some(&0x30) {
+        return None;
+    }
+    let tags = strict::tags(tbs);
+    // Version, serial, algorithm, issuer, validity, subject and key.
+    let mut optional = match tags.strip_prefix(&[0xa0, 2, 0x30, 0x30, 0x30, 0x30, 0x30]) {
+        Some(optional) => optional,
+        // Without a version it is version 1, and has no extensions.
+        None if tags == [2, 0x30, 0x30, 0x30, 0x30, 0x30] => {
+            return Some(Err(CertificateError::Version { found: 1 }));
+        }
+        None => return None,
+    };
+    // The unique identifiers of version 2, then extensions.
+    for tag in [0x81, 0x82, 0xa3] {
+        optional = optional.strip_prefix(&[tag]).unwrap_or(optional);
+    }
+    let version = strict::split(tbs)?;
+    let serial = strict::split(strict::split(version.content)?.rest)?;
+    let inner = strict::split(serial.rest)?.whole;
+    if tags.last() == Some(&0xa3) && !are_extensions(tbs) {
+        return None;
+    }
+    if !optional.is_empty() || strict::tags(&strict::sequence(signature)) != [3] {
+        return None;
+    }
+    Some(match inner == outer {
+        true => Ok(()),
+        false => Err(CertificateError::AlgorithmsDiffer),
+    })
+}
+
+/// Whether the last element of `tbs` holds one sequence of extensions and nothing else.
+fn are_extensions(tbs: &[u8]) -> bool {
+    let mut rest = strict::split(tbs)
+        .map(|tbs| tbs.content)
+        .unwrap_or_default();
+    let mut last = rest;
+    while let Some(next) = strict::split(rest) {
+        (last, rest) = (next.whole, next.rest);
+    }
+    let Some([extensions]) = strict::fields(last, 0xa3) else {
+        return false;
+    };
+    let mut rest = strict::split(extensions)
+        .map(|all| all.content)
+        .unwrap_or_default();
+    while let Some(next) = strict::split(rest) {
+        if !strict::is_extension(next.whole) {
+            return false;
+        }
+        rest = next.rest;
+    }
+    extensions.first() == Some(&0x30)
 }
 
 fn check_length(der: &[u8], limit: usize) -> Result<(), CertificateError> {
@@ -132,6 +193,16 @@ impl Extensions {
     /// Notes what `extension` says. Whether it is understood, so that it may be critical; [`None`] if
     /// it is malformed.
     fn add(&mut self, extension: &X509Extension<'_>) -> Option<bool> {
+        // The parser looks at the number of a tag and not always at its class.
+        let tag = match extension.parsed_extension() {
+            ParsedExtension::KeyUsage(_) => 3,
+            ParsedExtension::SubjectKeyIdentifier(_) => 4,
+            ParsedExtension::UnsupportedExtension { .. } => *extension.value.first()?,
+            _ => 0x30,
+        };
+        if extension.value.first() != Some(&tag) {
+            return None;
+        }
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(constraints) => {
                 self.has_basic_constraints = true;
