@@ -386,6 +386,17 @@ impl Interval {
         images
     }
 
+    /// What the death of the program leaves, after each change: all that it did.
+    pub(crate) fn kills(&self) -> Vec<Vec<u8>> {
+        let mut image = self.durable.clone();
+        let mut images = vec![image.clone()];
+        for change in &self.pending {
+            change.apply(&mut image);
+            images.push(image.clone());
+        }
+        images
+    }
+
     fn image(&self, parts: &[Option<Change>]) -> Vec<u8> {
         let mut image = self.durable.clone();
         for change in parts.iter().flatten() {

@@ -1,6 +1,7 @@
 //! `Model`: what a store must hold, told by what it was asked for, and whether it does.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use m2m_crypto::{RandomError, SecretBytes, SecureRandom};
@@ -65,13 +66,6 @@ impl Model {
 
     /// Whether `store` holds exactly this, by every way of asking.
     pub(crate) fn check(&self, store: &EmbeddedStore) -> Result<(), String> {
-        let same = |what: &str, expected: &dyn std::fmt::Debug, found: &dyn std::fmt::Debug| {
-            let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
-            match expected == found {
-                true => Ok(()),
-                false => Err(format!("{what}: {expected} expected, {found} found")),
-            }
-        };
         let said = |error: m2m_store::StoreError| error.to_string();
         same("head", &self.head, &store.head().revision().number())?;
         if let Some(life) = self.life {
@@ -164,6 +158,13 @@ impl Model {
             }
         }
         now.check(store)
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(format!("{what}: {expected:?} expected, {found:?} found")),
     }
 }
 
