@@ -362,6 +362,12 @@ pub(crate) fn excerpt(text: &str) -> Box<str> {
     text.chars().take(64).collect::<String>().into()
 }
 
+/// An identity as far as errors show it: they stay below 512 bytes, and it may have 2048.
+pub(crate) fn short(identity: &ServiceId) -> &str {
+    let text = identity.as_str();
+    text.get(..150).unwrap_or(text)
+}
+
 impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Profile")

@@ -3,6 +3,7 @@
 use m2m_store::StoreError;
 use m2m_types::ServiceId;
 
+use crate::profile::short;
 use crate::{Rejection, Serial};
 
 /// Why the ledger could not be read or written.
@@ -26,7 +27,7 @@ pub enum LedgerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Its key is somebody else's, or that of a CA and asked for a machine, or the other way round.
-    #[error("its key is that of {bound} (CA: {is_ca}) and was asked for {asked}")]
+    #[error("its key is that of {} (CA: {is_ca}) and was asked for {}", short(bound), short(asked))]
     KeyBound {
         /// Whose it is.
         bound: ServiceId,
@@ -36,7 +37,7 @@ pub enum RecordError {
         asked: ServiceId,
     },
     /// Its key was revoked with an earlier certificate.
-    #[error("its key was revoked, as one of {identity}")]
+    #[error("its key was revoked, as one of {}", short(identity))]
     KeyRevoked {
         /// Whose it was.
         identity: ServiceId,

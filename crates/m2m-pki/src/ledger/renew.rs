@@ -5,6 +5,7 @@ use std::time::Duration;
 use m2m_types::{ServiceId, Timestamp};
 
 use super::{Ledger, LedgerError};
+use crate::profile::short;
 use crate::{ApproveError, Approved, Certificate, Profile, Rejection, Serial, VerifiedCsr};
 
 /// Who wants a certificate renewed, and with what.
@@ -43,7 +44,7 @@ pub enum RenewError {
         serial: Serial,
     },
     /// It is somebody else's.
-    #[error("{caller} may not renew what is {holder}'s")]
+    #[error("{} may not renew what is {}'s", short(caller), short(holder))]
     NotHolder {
         /// Who asked.
         caller: ServiceId,

@@ -8,6 +8,7 @@ use m2m_types::{ServiceId, Timestamp};
 use super::{
     Binding, CertificateId, KEYS, Ledger, LedgerError, REVOCATIONS, ROUNDS, idempotency_key,
 };
+use crate::profile::short;
 use crate::{Rejection, RevocationReason};
 
 /// Who wants a certificate revoked, as the caller has **authenticated** them.
@@ -53,7 +54,7 @@ pub enum RevokeError {
         serial: crate::Serial,
     },
     /// It is not the certificate of who asked.
-    #[error("{asked} may not revoke what is {holder}'s")]
+    #[error("{} may not revoke what is {}'s", short(asked), short(holder))]
     NotHolder {
         /// Who asked.
         asked: ServiceId,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use m2m_types::{ServiceId, TrustDomain};
 
-use super::{Kind, Profile, RequestedName, excerpt};
+use super::{Kind, Profile, RequestedName, excerpt, short};
 use crate::certificate::{Extensions, KeyUsage};
 use crate::{KeyAlgorithm, PublicKey, Rejection, VerifiedCsr};
 
@@ -30,7 +30,7 @@ pub struct Approved {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApproveError {
     /// The profile is for another trust domain.
-    #[error("{identity} is not in {trust_domain}, which this profile is for")]
+    #[error("{} is not in {trust_domain}, which this profile is for", short(identity))]
     TrustDomain {
         /// Who asked.
         identity: ServiceId,
