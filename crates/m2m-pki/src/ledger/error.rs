@@ -27,7 +27,11 @@ pub enum LedgerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Its key is somebody else's, or that of a CA and asked for a machine, or the other way round.
-    #[error("its key is that of {} (CA: {is_ca}) and was asked for {}", short(bound), short(asked))]
+    #[error(
+        "its key is that of {} (CA: {is_ca}) and was asked for {}",
+        short(bound),
+        short(asked)
+    )]
     KeyBound {
         /// Whose it is.
         bound: ServiceId,

@@ -30,7 +30,10 @@ pub struct Approved {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApproveError {
     /// The profile is for another trust domain.
-    #[error("{} is not in {trust_domain}, which this profile is for", short(identity))]
+    #[error(
+        "{} is not in {trust_domain}, which this profile is for",
+        short(identity)
+    )]
     TrustDomain {
         /// Who asked.
         identity: ServiceId,
