@@ -3,13 +3,14 @@
 
 mod authority;
 mod certificate;
+mod crl;
 mod csr;
+mod der;
 mod key;
 mod ledger;
 mod pem;
 mod profile;
 #[path = "crl/reason.rs"]
-#[allow(dead_code, reason = "the lists' part of it is not used by the ledger")]
 mod reason;
 mod rejection;
 mod serial;
@@ -17,7 +18,16 @@ mod strict;
 
 pub use authority::{Authority, IssueError, Issued, LoadError, Prepared};
 pub use certificate::{Certificate, CertificateError, ExtendedKeyUsage, KeyUsage, SvidError};
+pub use crl::{
+    CertificateKinds, CrlError, CrlIndex, CrlIndexError, CrlIssuer, CrlIssuerError, CrlLimits,
+    CrlNumber, CrlNumberError, CrlNumbers, CrlSet, CrlSetError, CrlSignError, CrlSigner, CrlUri,
+    CrlUriError, DeltaError, FreshCrlNumber, IssuerId, ListError, ListedRevocation, Listing,
+    NotRevoked, PreparedCrl, RevocationError, RevocationList, RevocationLists, RevocationStatus,
+    RevocationSubject, Revoked, RevokedEntry, Scope, ShardPlan, ShardPlanError, SignedCrl,
+    UnknownRevocation, UnverifiedCrl, UpdateTimes, VerifiedCrl,
+};
 pub use csr::{CsrBuilder, CsrError, UnverifiedCsr, VerifiedCsr};
+pub use der::DerError;
 pub use key::{KeyAlgorithm, PublicKey};
 pub use ledger::{
     CertificateId, CertificatePage, Entry, Ledger, LedgerError, Operator, OperatorError,
