@@ -97,6 +97,43 @@ fn pki_043_webpki_holds_machines_to_the_purposes_of_their_profile() {
     assert!(verify(KeyUsage::server_auth()).is_err());
 }
 
+#[test]
+fn pki_043_webpki_holds_machines_to_the_name_constraints_of_their_issuer() {
+    let (_, ledger) = ledger();
+    let root = root_of(&ledger, Algorithm::Es256);
+    let constrained = support::intermediate_profile(0)
+        .with_permitted_dns("example.org")
+        .unwrap()
+        .with_excluded_dns("secret.example.org")
+        .unwrap();
+    let issuing_key = key(Algorithm::Es256);
+    let csr_of_issuing = csr_of(&issuing_key);
+    let approved = constrained
+        .approve(csr_of_issuing, &service("ca/issuing"), 24 * HOUR)
+        .unwrap();
+    let issuing = record(&ledger, root.issue(approved, now(), &SystemRandom).unwrap());
+    assert!(issuing.has_name_constraints());
+    let issuing = Authority::load(issuing, issuing_key).unwrap();
+    let anchor = [anchor_from_trusted_cert(root.certificate().der()).unwrap()];
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(now().unix_seconds()));
+    let is_accepted = |name: &str| {
+        let profile = workload().with_dns_name(name).unwrap();
+        let approved = profile.approve(csr(), &service("billing"), HOUR).unwrap();
+        let leaf = record(
+            &ledger,
+            issuing.issue(approved, now(), &SystemRandom).unwrap(),
+        );
+        let intermediates = [issuing.certificate().der().clone()];
+        let (algorithms, usage) = (webpki::ALL_VERIFICATION_ALGS, KeyUsage::client_auth());
+        let leaf = EndEntityCert::try_from(leaf.der()).unwrap();
+        leaf.verify_for_usage(algorithms, &anchor, &intermediates, time, usage, None, None)
+            .is_ok()
+    };
+    assert!(is_accepted("billing.example.org"));
+    assert!(!is_accepted("billing.example.com"));
+    assert!(!is_accepted("a.secret.example.org"));
+}
+
 /// What `openssl` with `arguments` says, run in `folder`; [`None`] if there is no openssl.
 fn openssl(folder: &Path, arguments: &str) -> Option<(bool, String)> {
     let output = Command::new("openssl")
