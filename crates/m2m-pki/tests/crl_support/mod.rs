@@ -1,5 +1,9 @@
 //! A CA of a moment, made by rcgen with our keys, and certificates of it.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use m2m_crypto::{Algorithm, SigningKey, SystemRandom, ecdsa_fixed_to_der};
