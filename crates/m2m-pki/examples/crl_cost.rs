@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (mut der, mut signing, mut hashing) = (Vec::new(), f64::MAX, f64::MAX);
     for round in 1..=ROUNDS as u64 {
+        list.recycle(std::mem::take(&mut der));
         let (seconds, signed) = timed(|| {
             let prepared = list.prepare(&ca.signer, ca.number(round), times());
             prepared.and_then(|prepared| prepared.sign(&ca.key))

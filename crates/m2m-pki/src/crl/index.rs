@@ -310,8 +310,10 @@ impl CrlIndex {
         }
         for at in from..to {
             let record = self.record(bytes, at)?;
-            if record.key == key {
-                return Ok(Some(record.listing(&self.header)));
+            match record.key.cmp(&key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(record.listing(&self.header))),
+                std::cmp::Ordering::Greater => break,
             }
         }
         Ok(None)

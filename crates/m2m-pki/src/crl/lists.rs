@@ -70,6 +70,7 @@ pub struct RevocationList {
     held: HashSet<Key>,
     last: Option<CrlNumber>,
     base: Option<Base>,
+    spare: Vec<u8>,
 }
 
 /// The last complete CRL.
@@ -103,7 +104,14 @@ impl RevocationList {
             held: HashSet::new(),
             last: None,
             base: None,
+            spare: Vec::new(),
         }
+    }
+
+    /// Gives back the memory of an old CRL for the next complete one: to get tens of megabytes anew
+    /// takes longer than to fill them.
+    pub fn recycle(&mut self, der: Vec<u8>) {
+        self.spare = der;
     }
 
     /// How many certificates are listed.
@@ -281,7 +289,7 @@ impl RevocationList {
             scope: &self.scope,
             entries: [&self.entries, &[]],
         };
-        PreparedCrl::new(signer, &parts)
+        PreparedCrl::new(signer, &parts, std::mem::take(&mut self.spare))
     }
 
     fn delta(
@@ -310,7 +318,7 @@ impl RevocationList {
                 &removals,
             ],
         };
-        Ok(PreparedCrl::new(signer, &parts))
+        Ok(PreparedCrl::new(signer, &parts, Vec::new()))
     }
 }
 

@@ -159,7 +159,8 @@ pub struct SignedCrl {
 
 impl PreparedCrl {
     /// Copies the entries once into a buffer that also has room for the signature.
-    pub(crate) fn new(signer: &CrlSigner, parts: &Parts<'_>) -> Self {
+    /// The buffer may be that of an old CRL, whose memory then need not be asked for again.
+    pub(crate) fn new(signer: &CrlSigner, parts: &Parts<'_>, buffer: Vec<u8>) -> Self {
         let mut head = vec![2, 1, 1];
         head.extend_from_slice(&signer.algorithm);
         head.extend_from_slice(signer.issuer.name_der());
@@ -177,7 +178,9 @@ impl PreparedCrl {
         let longest = signed + tail_bytes(signer);
         let header = write::header_bytes(longest);
 
-        let mut bytes = Vec::with_capacity(header + longest);
+        let mut bytes = buffer;
+        bytes.clear();
+        bytes.reserve_exact(header + longest);
         write::header(SEQUENCE, longest, &mut bytes);
         write::header(SEQUENCE, content, &mut bytes);
         bytes.extend_from_slice(&head);
