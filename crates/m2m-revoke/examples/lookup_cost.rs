@@ -4,8 +4,9 @@
 //!
 //! The peer is `hashbrown` with `foldhash`, the fastest plain set we know. It holds the ids as
 //! numbers and cannot be written to while it is read. Ours is asked the whole question: issuer and
-//! `jti` as text, hashed under a key, with an expiry, while writers may come. The third column is
-//! the peer asked the same question: the set of the keyed hashes behind `Live`.
+//! `jti` as text, hashed under a key, with an expiry, while writers may come; `reader` is
+//! `RevocationReader::check_token_of`. *Same question* is the peer behind `Live`, holding keyed hashes
+//! (SipHash) of issuer and `jti`.
 //!
 //! The questions come in a row, so the processor works on several at once as far as their
 //! instructions fit into it: that flatters whoever needs the fewest. All contenders are asked in turn,
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
-use m2m_revoke::{Revocation, RevocationSnapshot, Revocations, Target, TokenFacts};
+use m2m_revoke::{
+    Revocation, RevocationReader, RevocationSnapshot, Revocations, Target, TokenFacts,
+};
 use m2m_types::{Live, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -40,6 +43,7 @@ fn main() -> Result<ExitCode, Failure> {
     let expires = Timestamp::from_unix_seconds(1_700_003_600)?;
 
     let revocations = Revocations::new([0x5a; 16], now).with_capacity_limit(entries);
+    let revocations = Arc::new(revocations);
     let built = build(&revocations, entries, expires)?;
     let loaded = load(&revocations)?;
     let peer = peer(entries);
@@ -52,9 +56,10 @@ fn main() -> Result<ExitCode, Failure> {
             .map(|id| keyed(&Jti(digits(*id))))
             .collect::<Peer>(),
     );
+    let mut reader = RevocationReader::new(Arc::clone(&revocations));
     let mut rows = Vec::new();
     for (name, questions, answer) in [("hit", &hits, true), ("miss", &misses, false)] {
-        let mut columns = [const { Vec::new() }; 5];
+        let mut columns = [const { Vec::new() }; 6];
         for _ in 0..ROUNDS {
             let round = [
                 questions.ask(answer, |id, _| peer.contains(&id))?,
@@ -75,6 +80,10 @@ fn main() -> Result<ExitCode, Failure> {
                     let facts = facts(jti.as_str(), now);
                     revocations.check_token_of(&issuer, &facts, now).is_err()
                 })?,
+                questions.ask(answer, |_, jti| {
+                    let facts = facts(jti.as_str(), now);
+                    reader.check_token_of(&issuer, &facts, now).is_err()
+                })?,
             ];
             for (column, value) in columns.iter_mut().zip(round) {
                 column.push(value);
@@ -91,11 +100,13 @@ fn main() -> Result<ExitCode, Failure> {
     println!("built {CHUNK} at a time in {built:?}");
     println!("loaded from its bytes, checked, in {loaded:?}");
     println!("ns a look-up, the calmest of {ROUNDS} rounds");
-    println!("        set  set, same question   check  check_token  check_token_of : set  : same");
-    for (name, [set, same, check, token, of]) in &rows {
-        let (to_set, to_same) = (of / set, of / same);
+    println!(
+        "        set  set, same question   check  check_token  check_token_of  reader : set  : same"
+    );
+    for (name, [set, same, check, token, of, reader]) in &rows {
+        let (to_set, to_same) = (reader / set, reader / same);
         println!(
-            "{name:4} {set:6.1} {same:19.1} {check:7.1} {token:12.1} {of:15.1} {to_set:5.2} {to_same:7.2}"
+            "{name:4} {set:6.1} {same:19.1} {check:7.1} {token:12.1} {of:15.1} {reader:7.1} {to_set:5.2} {to_same:7.2}"
         );
     }
     println!("empty: {:.1} ns", empty(now)?);
@@ -173,7 +184,11 @@ impl Questions {
     }
 
     /// Nanoseconds a question; fails if one is answered other than `expected`.
-    fn ask(&self, expected: bool, look: impl Fn(u128, &Jti) -> bool) -> Result<f64, Failure> {
+    fn ask(
+        &self,
+        expected: bool,
+        mut look: impl FnMut(u128, &Jti) -> bool,
+    ) -> Result<f64, Failure> {
         let begin = Instant::now();
         let mut right = 0;
         for (id, jti) in &self.0 {
@@ -187,7 +202,7 @@ impl Questions {
     }
 }
 
-/// The keyed hash that our set makes of a token, as nearly as an outsider can.
+/// A keyed hash of a token, so that strangers who choose names cannot choose places.
 fn keyed(jti: &Jti) -> u128 {
     let mut hasher = SipHasher13::new_with_key(&[0x5a; 16]);
     hasher.write(&(ISSUER.len() as u64).to_le_bytes());
