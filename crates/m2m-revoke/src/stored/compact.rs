@@ -1,18 +1,16 @@
-//! Forgetting what has expired for everybody, in memory and in the store.
+//! Forgetting what has expired for everybody, in memory and in the store, and keeping the store small.
 
 use std::time::Duration;
 
-use m2m_store::{
-    Batch, Expected, Key, MAX_BATCH_OPERATIONS, MAX_PAGE_RECORDS, Page, Revision, Scan, Store,
-    StoreError,
-};
+use m2m_store::{MAX_PAGE_RECORDS, Page, Scan, Store, StoreError};
 use m2m_types::Timestamp;
 
 use super::error::StoredCompactError;
+use super::merge::{Gathered, Merged, Old};
 use super::set_record::SetRecord;
-use super::{StoredRevocations, record};
+use super::{StoredRevocations, segment};
 use crate::set::Compaction;
-use crate::term::{REVOCATION_MARGIN, Term};
+use crate::term::REVOCATION_MARGIN;
 
 /// How often a call tries to move the time of the set while other nodes do so.
 const ATTEMPTS: u32 = 4;
@@ -22,6 +20,7 @@ const ATTEMPTS: u32 = 4;
 pub struct StoredCompaction {
     memory: Compaction,
     deleted: u64,
+    merged: u64,
     looked_at: u64,
     round_done: bool,
     behind: Duration,
@@ -29,19 +28,24 @@ pub struct StoredCompaction {
 
 impl StoredRevocations {
     /// Forgets what ended before `now`: in memory, which is [`Revocations::compact`], and in the
-    /// store.
+    /// store, where it also merges small segments into large ones. Without it the store grows, and
+    /// opening takes longer.
     ///
     /// Call this on a timer, every few minutes, on one node or on all of them. Of the store each call
-    /// looks at some records ([`StoredOptions::with_compact_records`](super::StoredOptions)), and the
-    /// next one goes on behind them. A record that somebody changes at the same moment is left for
-    /// the next round. Memory is compacted in the call, in one or two passes over the set, so it
+    /// looks at some revocations ([`StoredOptions::with_compact_records`](super::StoredOptions)), and
+    /// the next one goes on behind them. What somebody changes at the same moment is left for the next
+    /// round. What has ended is gone from a segment when it is a quarter of it; until then it is not
+    /// loaded any more. Memory is compacted in the call, in one or two passes over the set, so it
     /// takes its thread as long.
+    ///
+    /// Merged segments are deleted, and stores remember deletions until they are pruned: one for some
+    /// fifty revocations that came one by one.
     ///
     /// # A clock that jumps
     ///
     /// The store keeps a time for the set, which never goes back. It begins when the set is created,
-    /// and a call moves it towards `now` by at most [`REVOCATION_MARGIN`], ten minutes; records go by
-    /// this time, and by `now` if that is earlier. So what [`Revocations::compact`] says of clocks
+    /// and a call moves it towards `now` by at most [`REVOCATION_MARGIN`], ten minutes; what is
+    /// stored goes by this time, and by `now` if that is earlier. So what [`Revocations::compact`] says of clocks
     /// holds for the store as well, and for processes that start with a wrong one.
     ///
     /// # Errors
@@ -53,23 +57,50 @@ impl StoredRevocations {
         let mut done = StoredCompaction {
             memory: self.revocations.compact(now)?,
             deleted: 0,
+            merged: 0,
             looked_at: 0,
             round_done: false,
             behind: Duration::ZERO,
         };
         let time = self.move_time(now).await?;
         done.behind = now.checked_since(time).unwrap_or_default();
-        let mut left = self.compact_records.max(1);
-        while left > 0 && !done.round_done {
-            let page = self.next_page(left).await?;
-            // By `now` if the clock was set back: that forgets less.
-            done.deleted += self.delete(&ended(&page, time.min(now))?).await?;
-            done.looked_at += page.records().len() as u64;
-            done.round_done = page.next().is_none();
-            *self.swept() = page.next().cloned();
-            left = left.saturating_sub(page.records().len());
+        self.young.leave();
+        // By `now` if the clock was set back: that forgets less.
+        let line = time.min(now);
+        let mut gathered = Gathered::new(line);
+        while !done.round_done && done.looked_at < self.compact_records.max(1) as u64 {
+            self.sweep_page(line, &mut gathered, &mut done).await?;
         }
+        done.count(&self.merge(&mut gathered).await?);
         Ok(done)
+    }
+
+    /// Looks at a page of segments, or at as much of it as is left of what a call looks at.
+    async fn sweep_page(
+        &self,
+        line: Timestamp,
+        gathered: &mut Gathered,
+        done: &mut StoredCompaction,
+    ) -> Result<(), StoredCompactError> {
+        let limit = self.compact_records.max(1) as u64;
+        let page = self.next_page(limit - done.looked_at).await?;
+        let next = page.next().cloned();
+        for record in page.into_records() {
+            let old = Old::read(record, line)?;
+            let key = old.key().clone();
+            done.looked_at += old.entries();
+            if gathered.is_full_for(&old) {
+                done.count(&self.merge(gathered).await?);
+            }
+            gathered.add(old);
+            if done.looked_at >= limit {
+                *self.swept() = Some(key);
+                return Ok(());
+            }
+        }
+        done.round_done = next.is_none();
+        *self.swept() = next;
+        Ok(())
     }
 
     /// Moves the set's own time, in the store, towards `now`. Gives the time that is there then.
@@ -82,7 +113,7 @@ impl StoredRevocations {
             if line <= set.time {
                 return Ok(set.time);
             }
-            match self.commit(set.moved_to(line, self.intents.next())).await {
+            match self.commit(set.moved_to(line, self.next_intent())).await {
                 Ok(_) => return Ok(line),
                 Err(failed) if failed.is_conflict() => {
                     time = set.time;
@@ -94,48 +125,14 @@ impl StoredRevocations {
         Ok(time)
     }
 
-    async fn next_page(&self, left: usize) -> Result<Page, StoreError> {
-        let mut scan = Scan::new(record::space()).with_limit(left.min(MAX_PAGE_RECORDS));
+    async fn next_page(&self, left: u64) -> Result<Page, StoreError> {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut scan = Scan::new(segment::space()).with_limit(limit.min(MAX_PAGE_RECORDS));
         if let Some(key) = self.swept().clone() {
             scan = scan.after(key);
         }
         self.store.scan(&scan).await
     }
-
-    /// Deletes these records in these versions. Returns how many; others may have come first.
-    async fn delete(&self, ended: &[(&Key, Revision)]) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for chunk in ended.chunks(MAX_BATCH_OPERATIONS) {
-            let mut batch = Batch::new(self.intents.next());
-            for (key, version) in chunk {
-                batch = batch.delete((*key).clone(), Expected::Version(*version));
-            }
-            match self.commit(batch).await {
-                Ok(_) => deleted += chunk.len() as u64,
-                // One of them was extended or deleted meanwhile; the next round sees them as they
-                // are then.
-                Err(failed) if failed.is_conflict() => {}
-                Err(failed) => return Err(failed.error),
-            }
-        }
-        Ok(deleted)
-    }
-}
-
-/// What of `page` may be forgotten at `time`: the rule of the set in memory.
-fn ended(page: &Page, time: Timestamp) -> Result<Vec<(&Key, Revision)>, StoredCompactError> {
-    let mut ended = Vec::new();
-    for record in page.records() {
-        let revocation = record::decode(record.value().as_bytes());
-        let revocation = revocation.map_err(|problem| StoredCompactError::Record {
-            key: record.key().clone(),
-            problem,
-        })?;
-        if Term::new(revocation.expires(), None).is_over(time) {
-            ended.push((record.key(), record.version()));
-        }
-    }
-    Ok(ended)
 }
 
 impl StoredCompaction {
@@ -144,12 +141,17 @@ impl StoredCompaction {
         &self.memory
     }
 
-    /// How many records this call deleted.
+    /// How many revocations are no longer in the store because they have ended.
     pub const fn deleted(&self) -> u64 {
         self.deleted
     }
 
-    /// How many records it looked at.
+    /// How many records were merged into fewer, or into none.
+    pub const fn merged(&self) -> u64 {
+        self.merged
+    }
+
+    /// How many revocations it looked at in the store; one that is there twice counts twice.
     pub const fn looked_at(&self) -> u64 {
         self.looked_at
     }
@@ -162,5 +164,10 @@ impl StoredCompaction {
     /// How far the set's own time in the store is behind the `now` of the call: zero if all is well.
     pub const fn behind(&self) -> Duration {
         self.behind
+    }
+
+    fn count(&mut self, merged: &Merged) {
+        self.deleted += merged.ended;
+        self.merged += merged.records;
     }
 }

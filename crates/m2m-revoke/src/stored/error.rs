@@ -3,7 +3,7 @@
 use m2m_crypto::RandomError;
 use m2m_store::{Key, StoreError};
 
-use super::record::RecordError;
+use super::segment::RecordError;
 use crate::error::{RebuildError, RevokeError};
 use crate::target::Kind;
 
@@ -18,7 +18,7 @@ pub enum StoredOpenError {
     /// The records were not all taken in.
     #[error("not all revocations of the store could be loaded")]
     Load(#[from] StoredLoadError),
-    /// The record with the keys and the time of the set is not what this code writes.
+    /// The record with the key and the time of the set is not what this code writes.
     #[error(
         "the record of the set is malformed, or of a form ({form:?}) this program does not know"
     )]
@@ -26,7 +26,7 @@ pub enum StoredOpenError {
         /// The version of its form, if it has any byte.
         form: Option<u8>,
     },
-    /// There are revocations, but not the record with the keys and the time of the set.
+    /// There are revocations, but not the record with the key and the time of the set.
     #[error("the store has revocations and has lost the record of their set; restore a backup")]
     SetMissing,
     /// No randomness.
@@ -42,7 +42,7 @@ pub enum StoredLoadError {
     #[error("the store could not be read")]
     Store(#[from] StoreError),
     /// A record is not understood, so what it revokes would be accepted.
-    #[error("{key} is not a revocation that is understood")]
+    #[error("{key} does not hold revocations that are understood")]
     Record {
         /// Which.
         key: Key,
@@ -60,8 +60,8 @@ pub enum StoredLoadError {
 
 /// Why something was not, or not wholly, revoked.
 ///
-/// Say to nobody that it is revoked. Calling again does no harm: what is there already is not
-/// written again, and the longer of two revocations stays.
+/// Say to nobody that it is revoked. Calling again does no harm: what is there twice counts once, and
+/// the longer of two revocations stays.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredRevokeError {
@@ -72,8 +72,8 @@ pub enum StoredRevokeError {
     /// side; it may be forgotten by a restart, and others may never hear of it. Call again.
     #[error("revoked in this process, but perhaps not durably; do it again")]
     Unknown(#[source] StoreError),
-    /// So many other writers changed the same records that this one gave up. It is **not** revoked.
-    #[error("not revoked: {attempts} times others changed the same records first; try again")]
+    /// Each time another record was where it was to be written. It is **not** revoked.
+    #[error("not revoked: {attempts} times there was another record in its place; try again")]
     Contended {
         /// How often it was tried.
         attempts: u32,
@@ -84,15 +84,6 @@ pub enum StoredRevokeError {
     /// It is durable, and in force wherever it is followed, but **not** in this process.
     #[error("durable, but not in force in this process")]
     NotInForce(#[source] RevokeError),
-    /// The store has a record of it that is not understood. It is **not** revoked.
-    #[error("not revoked: {key}, which is there, is not a revocation that is understood")]
-    Record {
-        /// Which.
-        key: Key,
-        /// What is wrong with it.
-        #[source]
-        problem: RecordError,
-    },
     /// A field of the target is longer than any credential's. Nothing of the call is revoked.
     #[error("not revoked: a field of a {kind:?} has {length} bytes; at most 65535 are kept")]
     FieldTooLong {
@@ -115,7 +106,7 @@ pub enum StoredCompactError {
     #[error("the store failed while it was compacted")]
     Store(#[from] StoreError),
     /// A record is not understood, so nobody knows how long it must be kept.
-    #[error("{key} is not a revocation that is understood")]
+    #[error("{key} does not hold revocations that are understood")]
     Record {
         /// Which.
         key: Key,

@@ -7,7 +7,7 @@ use m2m_store::{Changes, Cursor, MAX_PAGE_RECORDS, StoreError};
 use m2m_types::Timestamp;
 
 use super::error::StoredLoadError;
-use super::{StoredRevocations, load, record};
+use super::{StoredRevocations, load, segment};
 
 /// By how much one thread may have read the clock before another, and both be right.
 const BETWEEN_THREADS: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ impl StoredRevocations {
             reloaded: false,
             set_back: false,
         };
-        let space = record::space();
+        let space = segment::space();
         let mut reloads = 0;
         loop {
             let place = self.as_of();
@@ -59,7 +59,7 @@ impl StoredRevocations {
                     return Err(StoredLoadError::Pruned);
                 }
                 reloads += 1;
-                found.set_back |= self.reload(place).await?;
+                found.set_back |= self.reload(place, now).await?;
                 found.reloaded = true;
                 continue;
             };
@@ -99,8 +99,8 @@ impl StoredRevocations {
     }
 
     /// Reads everything anew. Returns whether the store has been set back since.
-    async fn reload(&self, place: Cursor) -> Result<bool, StoredLoadError> {
-        let next = load::load(&*self.store, &self.revocations).await?;
+    async fn reload(&self, place: Cursor, now: Timestamp) -> Result<bool, StoredLoadError> {
+        let next = load::load(&*self.store, &self.revocations, now).await?;
         self.go_on(place, next);
         self.counts.reloads.fetch_add(1, Ordering::Relaxed);
         Ok(next.incarnation() != place.incarnation())
@@ -116,7 +116,8 @@ impl StoredRevocations {
 }
 
 impl CaughtUp {
-    /// How many records changed: deleted ones too, and those this node wrote itself.
+    /// How many records changed: deleted ones too, and those this node wrote itself. A record holds
+    /// many revocations.
     pub const fn changes(&self) -> u64 {
         self.changes
     }

@@ -1,11 +1,10 @@
-//! The one record that is about the set as a whole: its keys and its own time.
+//! The one record that is about the set as a whole: its key and its own time.
 //!
 //! | bytes of the value | what, numbers big-endian |
 //! |---|---|
 //! | 0 | the version of this form, 1 |
 //! | 1..17 | the key of the fingerprints |
-//! | 17..49 | the key of the records' ids |
-//! | 49..57 | the set's own time, in seconds since 1970 |
+//! | 17..25 | the set's own time, in seconds since 1970 |
 
 use m2m_crypto::{RandomError, SecretBytes, SecureRandom};
 use m2m_store::{
@@ -14,13 +13,13 @@ use m2m_store::{
 use m2m_types::Timestamp;
 
 use super::error::StoredOpenError;
-use super::record;
+use super::segment;
 
 const SPACE: &str = "revocation-set";
 const ID: &[u8] = b"set";
 const FORMAT: u8 = 1;
-const KEYS_BYTES: usize = 48;
-const BYTES: usize = 1 + KEYS_BYTES + 8;
+const KEY_BYTES: usize = 16;
+const BYTES: usize = 1 + KEY_BYTES + 8;
 
 /// How often the record is read and, if it is not there, created. Somebody else may create it
 /// between the two, which settles it.
@@ -28,8 +27,8 @@ const ATTEMPTS: u32 = 4;
 
 /// What the record says.
 pub(super) struct SetRecord {
-    /// Key of the fingerprints, then key of the ids.
-    keys: SecretBytes,
+    /// Of the fingerprints.
+    key: SecretBytes,
     /// Up to where entries may have been forgotten. Never goes back.
     pub(super) time: Timestamp,
     pub(super) version: Revision,
@@ -73,39 +72,35 @@ impl SetRecord {
 
     /// Moves the set's own time to `time`, if nobody else did meanwhile.
     pub(super) fn moved_to(&self, time: Timestamp, intent: IdempotencyKey) -> Batch {
-        let (value, summary) = encode(&self.keys, time);
+        let (value, summary) = encode(&self.key, time);
         let expected = Expected::Version(self.version);
         Batch::new(intent).put_with_summary(key(), expected, value, summary)
     }
 
     pub(super) fn fingerprint_key(&self) -> [u8; 16] {
-        let keys = self.keys.expose_secret().first_chunk();
-        keys.copied().unwrap_or_default()
-    }
-
-    pub(super) fn id_key(&self) -> SecretBytes {
-        SecretBytes::from(self.keys.expose_secret().get(16..).unwrap_or_default())
+        let key = self.key.expose_secret().first_chunk();
+        key.copied().unwrap_or_default()
     }
 
     async fn has_revocations(store: &dyn Store) -> Result<bool, StoreError> {
-        let scan = Scan::new(record::space()).with_limit(1);
+        let scan = Scan::new(segment::space()).with_limit(1);
         Ok(!store.scan(&scan).await?.records().is_empty())
     }
 
     fn creation(now: Timestamp, random: &dyn SecureRandom) -> Result<Batch, RandomError> {
-        let keys = SecretBytes::random(KEYS_BYTES, random)?;
-        let (value, summary) = encode(&keys, now);
+        let drawn = SecretBytes::random(KEY_BYTES, random)?;
+        let (value, summary) = encode(&drawn, now);
         let batch = Batch::new(IdempotencyKey::generate(random)?);
         Ok(batch.put_with_summary(key(), Expected::Absent, value, summary))
     }
 
     fn read(record: &Record) -> Option<Self> {
         let bytes: &[u8; BYTES] = record.value().as_bytes().try_into().ok()?;
-        let (keys, time) = bytes.split_at(1 + KEYS_BYTES);
-        let keys = keys.strip_prefix(&[FORMAT])?;
+        let (key, time) = bytes.split_at(1 + KEY_BYTES);
+        let key = key.strip_prefix(&[FORMAT])?;
         let time = u64::from_be_bytes(time.try_into().ok()?);
         Some(Self {
-            keys: SecretBytes::from(keys),
+            key: SecretBytes::from(key),
             time: Timestamp::from_unix_seconds(time).ok()?,
             version: record.version(),
         })
@@ -117,11 +112,11 @@ fn key() -> Key {
     Key::new(&space, ID).expect("three bytes")
 }
 
-fn encode(keys: &SecretBytes, time: Timestamp) -> (Value, String) {
+fn encode(key: &SecretBytes, time: Timestamp) -> (Value, String) {
     let seconds = time.unix_seconds();
     let mut value = Vec::with_capacity(BYTES);
     value.push(FORMAT);
-    value.extend_from_slice(keys.expose_secret());
+    value.extend_from_slice(key.expose_secret());
     value.extend_from_slice(&seconds.to_be_bytes());
     // `Value` wipes what it takes over.
     (value.into(), format!(r#"{{"compacted_until":{seconds}}}"#))

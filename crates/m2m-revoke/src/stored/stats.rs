@@ -72,7 +72,8 @@ impl StoredStats {
         self.reloads
     }
 
-    /// How often another writer had changed the same record first.
+    /// How often another node had changed a record first: merged what this one was writing to, or what
+    /// it was merging.
     pub const fn conflicts(&self) -> u64 {
         self.conflicts
     }

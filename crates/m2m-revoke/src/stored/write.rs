@@ -2,36 +2,24 @@
 
 use std::sync::atomic::Ordering;
 
-use m2m_store::{
-    Batch, Committed, Expected, Key, MAX_BATCH_OPERATIONS, Record, Revision, Store, StoreError,
-};
+use m2m_store::{Batch, Committed, Expected, Store, StoreError};
 use m2m_types::Timestamp;
 
 use super::error::StoredRevokeError;
-use super::record::{self, RecordError};
-use super::{Ids, StoredRevocations};
+use super::item::{self, FieldTooLong, Item};
+use super::segment::{self, SEGMENT_BYTES, Segment};
+use super::young::{Open, YOUNG_BYTES};
+use super::{StoredRevocations, load};
 use crate::error::RevokeError;
 use crate::target::{Revocation, Target};
 use crate::term::Entry;
 
-/// How often records are read and written anew because others changed them meanwhile. With a
-/// handful of nodes that revoke one target at the same moment two or three are enough.
-const ATTEMPTS: u32 = 32;
+/// How often a segment is written elsewhere because there is another record in its place. The first
+/// time it was merged by another node; a second time takes two equal numbers of 128 bits.
+const ATTEMPTS: u32 = 4;
 /// How often one batch is committed again while its outcome is not known. At once, since there is no
 /// timer here; stores have timeouts of their own.
 const REPEATS: u32 = 3;
-/// A batch ends with the record that takes it beyond this: far less than a store takes.
-const BATCH_BYTES: usize = 1 << 20;
-
-/// One record that is to be in the store.
-struct Wanted {
-    key: Key,
-    value: Vec<u8>,
-    /// The version that is there and covered by `value`, if any is known of.
-    version: Option<Revision>,
-    /// Whether what is there says all of it already.
-    is_stored: bool,
-}
 
 /// A batch was not acknowledged.
 pub(super) struct CommitError {
@@ -78,8 +66,8 @@ impl StoredRevocations {
     /// Revokes many targets, durably, as [`StoredRevocations::revoke`]. The iterator is run before
     /// anything else.
     ///
-    /// They are written in batches of [`MAX_BATCH_OPERATIONS`]. If one fails, those before it are
-    /// revoked and those after it are not; call again with all of them.
+    /// They are written some thousands at a time. If that fails, those before are revoked and those
+    /// behind are not; call again with all of them.
     ///
     /// # Errors
     ///
@@ -88,72 +76,63 @@ impl StoredRevocations {
     where
         I: IntoIterator<Item = Revocation<'a>>,
     {
-        let mut wanted = self.wanted(revocations)?;
-        let mut rest = wanted.as_mut_slice();
+        let items = revocations.into_iter().map(|one| Item::of(&one));
+        let mut items: Vec<Item<'a>> = items.collect::<Result<_, _>>()?;
+        item::unite(&mut items);
+        self.check_room(&items)?;
+        let mut rest = items.as_slice();
+        // Stored, and in memory as soon as that is worth a pass over what it has.
+        let mut stored = Vec::new();
         while !rest.is_empty() {
-            let (batch, behind) = rest.split_at_mut(batch_len(rest));
-            self.revoke_batch(batch).await?;
+            let (segment, taken, behind) = Segment::fill(rest, SEGMENT_BYTES);
+            let outcome = self.store_segment(segment, taken).await;
+            if let Ok(()) | Err(StoredRevokeError::Unknown(_)) = outcome {
+                stored.extend(self.entries(taken));
+            }
             rest = behind;
+            let is_end = rest.is_empty() || outcome.is_err();
+            let in_force = match is_end || stored.len() >= load::worth_a_pass(&self.revocations) {
+                true => self.revocations.add_many(std::mem::take(&mut stored)),
+                false => Ok(()),
+            };
+            outcome?;
+            in_force.map_err(StoredRevokeError::NotInForce)?;
         }
         Ok(())
     }
 
-    /// What is to be written, each target once, in the order of the keys: two nodes that lock
-    /// records one after the other then do so in the same order.
-    fn wanted<'a>(
+    /// Writes `segment`, which holds `items`: at the end of a young one, or alone.
+    async fn store_segment(
         &self,
-        revocations: impl IntoIterator<Item = Revocation<'a>>,
-    ) -> Result<Vec<Wanted>, StoredRevokeError> {
-        let wanted = revocations
-            .into_iter()
-            .map(|revocation| Wanted::new(&revocation, &self.ids));
-        let mut wanted: Vec<Wanted> = wanted.collect::<Result<_, _>>()?;
-        wanted.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut failed = None;
-        wanted.dedup_by(|later, first| {
-            let same = later.key == first.key;
-            if same {
-                failed = first.unite(&later.value).err().or(failed.take());
-            }
-            same
-        });
-        failed.map_or(Ok(wanted), Err)
-    }
-
-    async fn revoke_batch(&self, batch: &mut [Wanted]) -> Result<(), StoredRevokeError> {
-        let entries = self.entries(batch)?;
-        self.check_room(batch)?;
-        let stored = self.store_batch(batch).await;
-        let entries = match &stored {
-            // With what others had written of the same targets.
-            Ok(()) => self.entries(batch)?,
-            Err(StoredRevokeError::Unknown(_)) => entries,
-            Err(_) => return stored,
-        };
-        let in_force = self.revocations.add_many(entries);
-        stored?;
-        in_force.map_err(StoredRevokeError::NotInForce)
-    }
-
-    async fn store_batch(&self, batch: &mut [Wanted]) -> Result<(), StoredRevokeError> {
-        // What is known here has a record, in all likelihood: to look first saves a refusal.
-        for wanted in &mut *batch {
-            if self.is_known(wanted)? {
-                self.read(wanted).await?;
-            }
-        }
+        segment: Segment,
+        items: &[Item<'_>],
+    ) -> Result<(), StoredRevokeError> {
+        let is_small = segment.len() <= YOUNG_BYTES;
+        let mut young = is_small.then(|| self.young.take(items)).flatten();
         for _ in 0..ATTEMPTS {
-            let Some(puts) = self.puts(batch)? else {
-                return Ok(());
+            let (key, expected, segment) = match young.take() {
+                Some(open) => (open.key.clone(), open.expected(), open.with(items)),
+                None => {
+                    let key = segment::key(segment.level(), self.ids.next());
+                    (key, Expected::Absent, segment.clone())
+                }
             };
-            match self.commit(puts).await {
-                Ok(_) => return Ok(()),
+            let batch = Batch::new(self.next_intent());
+            let (value, summary) = (segment.value(), segment.summary());
+            let batch = batch.put_with_summary(key.clone(), expected, value, summary);
+            match self.commit(batch).await {
+                Ok(committed) => {
+                    let version = committed.revision();
+                    let open = Open {
+                        key,
+                        version,
+                        segment,
+                    };
+                    self.young.keep(open);
+                    return Ok(());
+                }
                 Err(failed) if failed.is_conflict() => {
                     self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
-                    // One record is named; others may have changed as well.
-                    for wanted in &mut *batch {
-                        self.read(wanted).await?;
-                    }
                 }
                 Err(failed) if failed.is_unknown => {
                     return Err(StoredRevokeError::Unknown(failed.error));
@@ -192,43 +171,21 @@ impl StoredRevocations {
         Err(CommitError { error, is_unknown })
     }
 
-    /// Reads what is there of it, and takes it in.
-    async fn read(&self, wanted: &mut Wanted) -> Result<(), StoredRevokeError> {
-        let record = self.store.get(&wanted.key).await;
-        wanted.found(record.map_err(StoredRevokeError::NotStored)?)
-    }
-
-    /// The batch that writes what is not there yet, if anything is not.
-    fn puts(&self, batch: &[Wanted]) -> Result<Option<Batch>, StoredRevokeError> {
-        let mut puts = Batch::new(self.intents.next());
-        for wanted in batch.iter().filter(|wanted| !wanted.is_stored) {
-            let expected = wanted.version.map_or(Expected::Absent, Expected::Version);
-            let summary = record::summary(&wanted.revocation()?);
-            let value = wanted.value.clone();
-            puts = puts.put_with_summary(wanted.key.clone(), expected, value, summary);
-        }
-        Ok((!puts.operations().is_empty()).then_some(puts))
-    }
-
-    fn entries(&self, batch: &[Wanted]) -> Result<Vec<Entry>, StoredRevokeError> {
-        let entry = |wanted: &Wanted| {
-            let revocation = wanted.revocation()?;
-            Ok(revocation.entry(&self.revocations.fingerprints))
-        };
-        batch.iter().map(entry).collect()
+    fn entries(&self, items: &[Item<'_>]) -> impl Iterator<Item = Entry> {
+        let fingerprints = &self.revocations.fingerprints;
+        items.iter().map(|item| item.entry(fingerprints))
     }
 
     /// Nothing is written that memory has no room for, or the store would grow without a bound.
-    fn check_room(&self, batch: &[Wanted]) -> Result<(), StoredRevokeError> {
+    fn check_room(&self, items: &[Item<'_>]) -> Result<(), StoredRevokeError> {
         let stats = self.revocations.stats();
         let (entries, limit) = (stats.entries(), stats.capacity_limit());
-        if entries.saturating_add(batch.len() as u64) <= limit {
+        if entries.saturating_add(items.len() as u64) <= limit {
             return Ok(());
         }
-        let mut fresh = 0;
-        for wanted in batch {
-            fresh += u64::from(!self.is_known(wanted)?);
-        }
+        let state = self.revocations.state.load();
+        let is_fresh = |entry: &Entry| state.find(entry.fingerprint).is_none();
+        let fresh = self.entries(items).filter(is_fresh).count() as u64;
         if fresh == 0 || entries.saturating_add(fresh) <= limit {
             return Ok(());
         }
@@ -236,15 +193,6 @@ impl StoredRevocations {
             entries,
             limit,
         }))
-    }
-
-    /// Whether memory has an entry of it, whatever its ends.
-    fn is_known(&self, wanted: &Wanted) -> Result<bool, StoredRevokeError> {
-        let revocation = wanted.revocation()?;
-        let checked = self
-            .revocations
-            .check(revocation.target(), None, Timestamp::MIN);
-        Ok(checked.is_err())
     }
 }
 
@@ -255,68 +203,8 @@ impl CommitError {
     }
 }
 
-impl Wanted {
-    fn new(revocation: &Revocation<'_>, ids: &Ids) -> Result<Self, StoredRevokeError> {
-        let target = revocation.target();
-        let value = record::encode(revocation);
-        let value = value.map_err(|too_long| StoredRevokeError::FieldTooLong {
-            kind: target.kind(),
-            length: too_long.length,
-        })?;
-        Ok(Self {
-            key: ids.key(target),
-            value,
-            version: None,
-            is_stored: false,
-        })
+impl From<FieldTooLong> for StoredRevokeError {
+    fn from(FieldTooLong { kind, length }: FieldTooLong) -> Self {
+        Self::FieldTooLong { kind, length }
     }
-
-    fn revocation(&self) -> Result<Revocation<'_>, StoredRevokeError> {
-        record::decode(&self.value).map_err(|problem| self.malformed(problem))
-    }
-
-    /// The store has `record` of it.
-    fn found(&mut self, record: Option<Record>) -> Result<(), StoredRevokeError> {
-        self.version = record.as_ref().map(Record::version);
-        self.is_stored = false;
-        if let Some(record) = record {
-            let held = record.value().as_bytes();
-            self.unite(held)?;
-            self.is_stored = self.value == held;
-        }
-        Ok(())
-    }
-
-    /// Makes it revoke all that `value` revokes, too.
-    fn unite(&mut self, value: &[u8]) -> Result<(), StoredRevokeError> {
-        let other = record::decode(value);
-        let united = other.and_then(|other| {
-            let one = record::decode(&self.value)?;
-            let both = record::union(&one, &other)?;
-            record::encode(&both).map_err(|_| RecordError::OtherTarget)
-        });
-        self.value = united.map_err(|problem| self.malformed(problem))?;
-        Ok(())
-    }
-
-    fn malformed(&self, problem: RecordError) -> StoredRevokeError {
-        StoredRevokeError::Record {
-            key: self.key.clone(),
-            problem,
-        }
-    }
-}
-
-/// How many of `wanted` make the next batch.
-fn batch_len(wanted: &[Wanted]) -> usize {
-    let mut bytes = 0;
-    let fitting = wanted
-        .iter()
-        .take(MAX_BATCH_OPERATIONS)
-        .take_while(|wanted| {
-            let fits = bytes < BATCH_BYTES;
-            bytes += wanted.value.len();
-            fits
-        });
-    fitting.count()
 }

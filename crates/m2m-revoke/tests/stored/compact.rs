@@ -8,7 +8,9 @@ use m2m_store::Store;
 use m2m_types::Timestamp;
 use pollster::block_on;
 
-use crate::support::{Fault, Faulty, NOW, Seeded, at, is_revoked, open, open_at, records, token};
+use crate::support::{
+    Fault, Faulty, NOW, Seeded, at, is_revoked, open, open_at, records, stored, token,
+};
 
 const MARGIN: u64 = 600;
 const DECADE: u64 = 10 * 365 * 86_400;
@@ -20,8 +22,17 @@ fn open_looking_at(store: &Arc<Faulty>, seed: u64, records: usize) -> StoredRevo
     block_on(StoredRevocations::open(dynamic, at(NOW), &random, options)).unwrap()
 }
 
+/// Writes a segment of a hundred tokens that nothing is added to.
+fn revoke_hundred(node: &StoredRevocations, segment: u32, expires: u64) {
+    let names: Vec<String> = (0..100).map(|n| format!("{segment:020}-{n:020}")).collect();
+    let many = names
+        .iter()
+        .map(|name| Revocation::of(token(name), at(expires)));
+    block_on(node.revoke_many(many)).unwrap();
+}
+
 #[test]
-fn a_record_goes_when_its_margin_has_passed_and_not_before() {
+fn a_revocation_goes_when_its_margin_has_passed_and_not_before() {
     let store = Faulty::new();
     let node = open(&store, 1);
     block_on(node.revoke(token("a"), at(NOW + 300))).unwrap();
@@ -82,9 +93,13 @@ fn sto_016_each_call_forgets_only_what_had_expired_by_an_earlier_one() {
             let name = minute.to_string();
             let expires = NOW + 60 * minute;
             let is_kept = is_revoked(node.revocations(), &name, expires);
-            assert_eq!(is_kept, expires > before, "call {call}, minute {minute}");
+            assert!(is_kept || expires <= before, "call {call}, minute {minute}");
         }
+        // What is dead is gone when it is a quarter.
+        let needed = (0..60).filter(|minute| NOW + 60 * minute > before).count() as u64;
+        assert!(3 * stored(&*store) <= 4 * needed, "call {call}");
     }
+    assert_eq!(stored(&*store), 0);
 }
 
 #[test]
@@ -124,30 +139,41 @@ fn sto_016_after_a_clock_that_was_ahead_records_go_by_the_right_one() {
 }
 
 #[test]
-fn a_call_looks_at_so_many_records_and_the_next_goes_on() {
+fn sto_016_news_is_taken_in_whatever_the_clock_says() {
     let store = Faulty::new();
-    let node = open_looking_at(&store, 1, 30);
-    let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
-    let many = names
-        .iter()
-        .map(|name| Revocation::of(token(name), at(NOW)));
-    block_on(node.revoke_many(many)).unwrap();
+    let (node, other) = (open(&store, 1), open(&store, 2));
+    for _ in 0..10 {
+        block_on(node.compact(at(NOW + DECADE))).unwrap();
+    }
+    block_on(other.revoke(token("a"), at(NOW + 300))).unwrap();
+    block_on(node.catch_up(at(NOW + DECADE))).unwrap();
+    // The clock is put right.
+    assert!(is_revoked(node.revocations(), "a", NOW));
+}
+
+#[test]
+fn a_call_looks_at_so_many_revocations_and_the_next_goes_on() {
+    let store = Faulty::new();
+    let node = open_looking_at(&store, 1, 300);
+    for segment in 0..10 {
+        revoke_hundred(&node, segment, NOW);
+    }
     block_on(node.compact(at(NOW))).unwrap();
     let looks: Vec<_> = (0..5)
         .map(|_| block_on(node.compact(at(NOW + MARGIN))).unwrap())
         .map(|done| (done.looked_at(), done.deleted(), done.is_round_done()))
         .collect();
-    let left = records(&*store).len() as u64;
     assert_eq!(
-        looks[..4],
+        looks,
         [
-            (30, 30, false),
-            (30, 30, false),
-            (10, 10, true),
-            (30, 30, left == 0)
+            (300, 300, false),
+            (300, 300, false),
+            (100, 100, true),
+            (300, 300, false),
+            (0, 0, true)
         ]
     );
-    assert_eq!(left, 0);
+    assert!(records(&*store).is_empty());
 }
 
 #[test]
@@ -171,48 +197,30 @@ fn several_nodes_compact_at_once() {
             });
         }
     });
-    assert_eq!(records(&*store).len(), 200);
+    assert_eq!((records(&*store).len(), stored(&*store)), (1, 200));
     let node = open(&store, 9);
     let is_kept = |n: &usize| is_revoked(node.revocations(), &names[*n], NOW + 9_000);
     assert_eq!((0..2_000).filter(is_kept).count(), 200);
 }
 
 #[test]
-fn sto_010_a_record_that_is_extended_while_it_is_deleted_stays() {
+fn sto_010_what_is_extended_while_it_is_deleted_stays() {
     let store = Faulty::new();
-    let (one, other) = (open(&store, 1), open(&store, 2));
-    block_on(one.revoke(token("a"), at(NOW))).unwrap();
-    block_on(one.revoke(token("b"), at(NOW))).unwrap();
-    // `other` extends it between `one`'s reading and deleting: the second commit of `compact`.
-    let longer = {
-        let elsewhere = Faulty::new();
-        let set = m2m_store::Key::new(&m2m_store::Space::new("revocation-set").unwrap(), b"set");
-        let set = block_on(store.get(&set.unwrap())).unwrap().unwrap();
-        let batch = m2m_store::Batch::new(m2m_store::IdempotencyKey::from_bytes([1; 16]));
-        let anything = m2m_store::Expected::Anything;
-        let batch = batch.put(set.key().clone(), anything, set.value().clone());
-        block_on(elsewhere.commit(batch)).unwrap();
-        block_on(open(&elsewhere, 3).revoke(token("a"), at(NOW + 9_000))).unwrap();
-        records(&*elsewhere).remove(0)
-    };
+    let (one, other) = (open(&store, 1), Arc::new(open(&store, 2)));
+    block_on(other.revoke(token("a"), at(NOW))).unwrap();
     block_on(one.compact(at(NOW + MARGIN - 1))).unwrap();
-    let batch = |name| m2m_store::Batch::new(m2m_store::IdempotencyKey::from_bytes([name; 16]));
-    let nothing = m2m_store::Key::new(&m2m_store::Space::new("other").unwrap(), b"x").unwrap();
-    store.rival(batch(2).put(nothing, m2m_store::Expected::Anything, b"".as_slice()));
-    let present = m2m_store::Expected::Present;
-    store.rival(batch(3).put(longer.key().clone(), present, longer.value().clone()));
+    // `other` extends it between `one`'s reading and deleting.
+    let writer = Arc::clone(&other);
+    store.after_scan(move || {
+        block_on(writer.revoke(token("a"), at(NOW + 9_000))).unwrap();
+    });
     let done = block_on(one.compact(at(NOW + MARGIN))).unwrap();
-    assert_eq!(
-        done.deleted(),
-        0,
-        "the whole batch waits for the next round"
-    );
-    assert_eq!(
-        block_on(one.compact(at(NOW + MARGIN))).unwrap().deleted(),
-        1
-    );
-    block_on(other.catch_up(at(NOW + MARGIN))).unwrap();
-    for node in [other, open(&store, 4)] {
+    assert_eq!((done.deleted(), done.merged()), (0, 0), "left for later");
+    assert_eq!(one.stats().conflicts(), 1);
+    block_on(one.compact(at(NOW + MARGIN))).unwrap();
+    assert_eq!(stored(&*store), 1);
+    let elsewhere = open(&store, 4);
+    for node in [&other, &elsewhere] {
         assert!(is_revoked(node.revocations(), "a", NOW + 9_000));
     }
 }
@@ -239,24 +247,45 @@ fn sto_010_what_one_node_forgets_others_do_not_forget_too_early() {
 fn a_store_that_fails_in_the_middle_is_gone_on_with() {
     let store = Faulty::new();
     let node = open(&store, 1);
-    let names: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
-    let many = names
-        .iter()
-        .map(|name| Revocation::of(token(name), at(NOW)));
-    block_on(node.revoke_many(many)).unwrap();
-    // Moving the time, then two batches, of which the second fails.
+    block_on(node.revoke(token("single"), at(NOW))).unwrap();
+    for segment in 0..3 {
+        revoke_hundred(&node, segment, NOW);
+    }
+    // Moving the time, then a batch for each level, of which the second fails.
     store.fail([Fault::None, Fault::None, Fault::Refused]);
     let error = block_on(node.compact(at(NOW + MARGIN))).unwrap_err();
     assert!(matches!(error, StoredCompactError::Store(_)), "{error:?}");
-    assert_eq!(records(&*store).len(), 1_000 - 256);
+    assert_eq!(stored(&*store), 300);
     // Nobody knows, and asking again tells.
     store.fail([Fault::WrittenUnknown, Fault::LostUnknown]);
-    assert_eq!(
-        block_on(node.compact(at(NOW + MARGIN))).unwrap().deleted(),
-        1_000 - 256
-    );
+    let done = block_on(node.compact(at(NOW + MARGIN))).unwrap();
+    assert_eq!((done.deleted(), done.merged()), (300, 3));
     assert!(records(&*store).is_empty());
     assert_eq!(open(&store, 2).stats().set().entries(), 0);
+}
+
+#[test]
+fn what_has_ended_and_is_still_stored_is_not_loaded_and_takes_no_room() {
+    let store = Faulty::new();
+    let node = open(&store, 1);
+    let names: Vec<String> = (0..100).map(|n| format!("{n:040}")).collect();
+    let many = (0..).zip(&names).map(|(n, name)| {
+        let expires = at(NOW + if n < 20 { 0 } else { 9_000 });
+        Revocation::of(token(name), expires)
+    });
+    block_on(node.revoke_many(many)).unwrap();
+    let done = block_on(node.compact(at(NOW + MARGIN))).unwrap();
+    assert_eq!((done.memory().dropped(), done.deleted()), (20, 0));
+    assert_eq!(stored(&*store), 100, "a fifth is not worth writing");
+    // By the right time, by a wrong one, and by one that was set back, when it is not known.
+    for (now, entries) in [(NOW + MARGIN, 80), (NOW + DECADE, 80), (NOW, 100)] {
+        let node = open_at(&store, now, now).unwrap();
+        assert_eq!(node.stats().set().entries(), entries);
+    }
+    let dynamic: Arc<dyn Store> = store.clone();
+    let options = StoredOptions::default().with_capacity_limit(80);
+    let (now, random) = (at(NOW + MARGIN), Seeded::new(7));
+    block_on(StoredRevocations::open(dynamic, now, &random, options)).unwrap();
 }
 
 #[test]

@@ -5,18 +5,17 @@ use std::sync::atomic::Ordering;
 
 use m2m_crypto::SecureRandom;
 use m2m_revoke::{
-    Kind, RecordError, Revocation, RevokeError, StoredOptions, StoredRevocations,
-    StoredRevokeError, Target,
+    Kind, Revocation, RevokeError, StoredOptions, StoredRevocations, StoredRevokeError, Target,
 };
 use m2m_store::{
-    Batch, Expected, IdempotencyKey, MAX_BATCH_OPERATIONS, MemoryStore, Revision, Store, StoreError,
+    Batch, Expected, IdempotencyKey, Key, MemoryStore, Revision, Space, Store, StoreError,
 };
 use m2m_types::{ServiceIdRef, Timestamp};
 use pollster::block_on;
 
 use crate::support::{
     Fault, Faulty, ISSUER, NOW, Seeded, assert_fit_for_a_log, at, is_revoked, open, open_at,
-    records, token,
+    records, stored, token,
 };
 
 #[test]
@@ -171,10 +170,12 @@ fn the_longer_and_the_wider_of_two_revocations_stay() {
     block_on(one.revoke_issued_until(subject, at(NOW + 10), at(NOW + 9_000))).unwrap();
     // This one has not heard of it.
     block_on(other.revoke_issued_until(subject, at(NOW + 20), at(NOW + 100))).unwrap();
-    assert_eq!(other.stats().conflicts(), 1);
     // Nor this one of that.
     block_on(one.revoke_issued_until(subject, at(NOW + 5), at(NOW + 100))).unwrap();
-    assert_eq!(records(&*store).len(), 1);
+    assert_eq!(other.stats().conflicts() + one.stats().conflicts(), 0);
+    for node in [&one, &other] {
+        block_on(node.catch_up(at(NOW))).unwrap();
+    }
     for node in [one, other, open(&store, 3)] {
         let check = |issued, now| {
             let set = node.revocations();
@@ -196,68 +197,76 @@ fn the_longer_and_the_wider_of_two_revocations_stay() {
 }
 
 #[test]
-fn a_record_that_changes_between_reading_and_writing_is_read_again() {
+fn what_comes_one_by_one_goes_into_few_records() {
     let store = Faulty::new();
-    let (one, other) = (open(&store, 1), open(&store, 2));
-    block_on(one.revoke(token("a"), at(NOW + 100))).unwrap();
-    block_on(other.catch_up(at(NOW))).unwrap();
-    block_on(one.revoke(token("b"), at(NOW + 9_000))).unwrap();
-    // While `other` writes "a" anew, someone deletes it; and then someone writes it.
-    let record = records(&*store)
-        .into_iter()
-        .min_by_key(|record| record.version())
-        .unwrap();
-    let batch = |name| Batch::new(IdempotencyKey::from_bytes([name; 16]));
-    store.rival(batch(1).delete(record.key().clone(), Expected::Present));
-    store.rival(batch(2).put(
-        record.key().clone(),
-        Expected::Absent,
-        record.value().clone(),
-    ));
-    block_on(other.revoke(token("a"), at(NOW + 500))).unwrap();
-    assert_eq!(other.stats().conflicts(), 2);
-    assert!(is_revoked(open(&store, 3).revocations(), "a", NOW + 500));
+    let node = open(&store, 1);
+    for n in 0..1_000 {
+        block_on(node.revoke(token(&n.to_string()), at(NOW + 300))).unwrap();
+    }
+    assert_eq!(stored(&*store), 1_000);
+    assert!(records(&*store).len() <= 20, "{}", records(&*store).len());
+    let largest = records(&*store).iter().map(|one| one.value().len()).max();
+    assert!(largest <= Some(2_048));
+    assert_eq!(open(&store, 2).stats().set().entries(), 1_000);
+    assert_eq!(node.stats().conflicts(), 0);
+    // A commit each and nothing else, so that each was durable by itself.
+    assert_eq!(store.commits.load(Ordering::Relaxed), 1 + 1_000);
 }
 
 #[test]
-fn who_loses_each_time_gives_up_and_revokes_nothing() {
+fn a_segment_that_others_merged_is_not_written_to_again() {
     let store = Faulty::new();
     let node = open(&store, 1);
-    block_on(node.revoke(token("a"), at(NOW + 100))).unwrap();
+    block_on(node.revoke(token("a"), at(NOW + 300))).unwrap();
     let record = records(&*store).remove(0);
-    for name in 0..100 {
-        let batch = Batch::new(IdempotencyKey::from_bytes([name; 16]));
-        let key = record.key().clone();
-        store.rival(batch.put(key, Expected::Anything, record.value().clone()));
+    let batch = |name| Batch::new(IdempotencyKey::from_bytes([name; 16]));
+    let elsewhere = Key::new(&Space::new("revocation").unwrap(), b"\x03merged").unwrap();
+    let merged = batch(1).delete(record.key().clone(), Expected::Version(record.version()));
+    store.rival(merged.put(elsewhere.clone(), Expected::Absent, record.value().clone()));
+    block_on(node.revoke(token("b"), at(NOW + 300))).unwrap();
+    assert_eq!(node.stats().conflicts(), 1);
+    let keys: Vec<Key> = records(&*store).iter().map(|r| r.key().clone()).collect();
+    assert!(!keys.contains(record.key()) && keys.contains(&elsewhere));
+    let fresh = open(&store, 2);
+    for name in ["a", "b"] {
+        assert!(is_revoked(fresh.revocations(), name, NOW), "{name}");
     }
+}
+
+#[test]
+fn who_finds_the_place_taken_each_time_gives_up_and_revokes_nothing() {
+    let store = Faulty::new();
+    let node = open(&store, 1);
+    store.fail([Fault::Conflict; 100]);
     let error = block_on(node.revoke(token("a"), at(NOW + 5_000))).unwrap_err();
-    assert!(
-        matches!(error, StoredRevokeError::Contended { .. }),
-        "{error:?}"
-    );
-    assert!(!is_revoked(node.revocations(), "a", NOW + 5_000));
+    assert_eq!(error, StoredRevokeError::Contended { attempts: 4 });
+    assert_fit_for_a_log(&error);
+    assert!(!is_revoked(node.revocations(), "a", NOW));
+    assert!(records(&*store).is_empty());
+    store.forget_faults();
+    block_on(node.revoke(token("a"), at(NOW + 5_000))).unwrap();
 }
 
 #[test]
-fn again_is_acknowledged_without_writing() {
+fn again_is_durable_again_and_kept_once_when_merged() {
     let store = Faulty::new();
     let node = open(&store, 1);
-    for _ in 0..3 {
-        block_on(node.revoke(token("a"), at(NOW + 300))).unwrap();
-        block_on(node.revoke(token("a"), at(NOW + 200))).unwrap();
+    for n in 0..2_000 {
+        block_on(node.revoke(token("a"), at(NOW + 300 - n % 3))).unwrap();
     }
-    assert_eq!(
-        store.commits.load(Ordering::Relaxed),
-        2,
-        "the set, and the token"
-    );
+    assert!(records(&*store).len() >= 8);
+    block_on(node.compact(at(NOW))).unwrap();
+    assert_eq!(stored(&*store), 1);
+    assert!(is_revoked(open(&store, 2).revocations(), "a", NOW + 300));
 }
 
 #[test]
-fn many_go_in_batches_each_once() {
+fn many_go_in_large_segments_each_once() {
     let store = Faulty::new();
     let node = open(&store, 1);
-    let names: Vec<String> = (0..1_000).map(|n| format!("t{}", n % 700)).collect();
+    let names: Vec<String> = (0..30_000)
+        .map(|n| format!("token-{:026}", n % 20_000))
+        .collect();
     let revoke = |node: &StoredRevocations, expires| {
         let many = names
             .iter()
@@ -265,19 +274,18 @@ fn many_go_in_batches_each_once() {
         block_on(node.revoke_many(many))
     };
     revoke(&node, NOW + 300).unwrap();
-    assert_eq!(records(&*store).len(), 700);
-    let commits = 1 + 700_usize.div_ceil(MAX_BATCH_OPERATIONS);
-    assert_eq!(store.commits.load(Ordering::Relaxed), commits);
+    assert_eq!(stored(&*store), 20_000);
+    let found = records(&*store);
+    let bytes: usize = found.iter().map(|record| record.value().len()).sum();
+    assert!(bytes <= 40 * 20_000, "{bytes}");
+    assert_eq!(found.len(), bytes.div_ceil(252 << 10));
+    assert_eq!(store.commits.load(Ordering::Relaxed), 1 + found.len());
 
-    // A node that knows of none: the conflict is found once a batch, then all are read.
     let other = open_at(&store, 2, NOW).unwrap();
-    let fresh = Faulty::new();
-    let behind = open(&fresh, 3);
-    revoke(&open(&fresh, 4), NOW + 300).unwrap();
-    revoke(&behind, NOW + 600).unwrap();
     revoke(&other, NOW + 600).unwrap();
-    for node in [behind, other, open(&store, 5), open(&fresh, 6)] {
-        assert_eq!(node.stats().set().entries(), 700);
+    block_on(node.catch_up(at(NOW))).unwrap();
+    for node in [node, other, open(&store, 5)] {
+        assert_eq!(node.stats().set().entries(), 20_000);
         assert!(
             names
                 .iter()
@@ -289,8 +297,14 @@ fn many_go_in_batches_each_once() {
 
 #[test]
 fn many_that_fail_in_the_middle_are_done_by_calling_again() {
-    let names: Vec<String> = (0..600).map(|n| format!("t{n}")).collect();
-    for faults in [[Fault::None, Fault::Refused], [Fault::Refused, Fault::None]] {
+    let names: Vec<String> = (0..20_000).map(|n| format!("token-{n:026}")).collect();
+    let (none, refused, unknown) = (Fault::None, Fault::Refused, Fault::WrittenUnknown);
+    for faults in [
+        vec![none, refused],
+        vec![refused],
+        vec![none, none, refused],
+        vec![none, unknown, unknown, unknown, unknown],
+    ] {
         let store = Faulty::new();
         let node = open(&store, 1);
         store.fail(faults);
@@ -300,11 +314,10 @@ fn many_that_fail_in_the_middle_are_done_by_calling_again() {
                 .map(|name| Revocation::of(token(name), at(NOW + 300)))
         };
         assert!(block_on(node.revoke_many(many())).is_err());
-        let durable = records(&*store).len();
-        assert_eq!(node.stats().set().entries(), durable as u64);
+        assert_eq!(node.stats().set().entries(), stored(&*store));
         block_on(node.revoke_many(many())).unwrap();
-        assert_eq!(node.stats().set().entries(), 600);
-        assert_eq!(records(&*store).len(), 600);
+        assert_eq!(node.stats().set().entries(), 20_000);
+        assert_eq!(open(&store, 2).stats().set().entries(), 20_000);
     }
 }
 
@@ -363,11 +376,11 @@ fn sto_010_a_record_that_is_not_understood_is_not_overwritten() {
     let batch = Batch::new(IdempotencyKey::from_bytes([1; 16]));
     let batch = batch.put(key.clone(), Expected::Present, b"\x02later".as_slice());
     block_on(store.commit(batch)).unwrap();
-    let error = block_on(node.revoke(token("a"), at(NOW + 600))).unwrap_err();
-    let problem = RecordError::Format { found: 2 };
-    assert_eq!(error, StoredRevokeError::Record { key, problem });
-    assert_fit_for_a_log(&error);
-    assert_eq!(records(&*store)[0].value().as_bytes(), b"\x02later");
+    block_on(node.revoke(token("b"), at(NOW + 600))).unwrap();
+    assert!(block_on(node.compact(at(NOW))).is_err());
+    let kept = block_on(store.get(&key)).unwrap().unwrap();
+    assert_eq!(kept.value().as_bytes(), b"\x02later");
+    assert_eq!(records(&*store).len(), 2);
 }
 
 #[test]
@@ -408,10 +421,12 @@ fn what_lies_in_the_clear_names_nobody() {
     let store = Faulty::new();
     block_on(open(&store, 1).revoke(token("some-token"), at(NOW + 300))).unwrap();
     let record = records(&*store).remove(0);
-    let summary = format!(r#"{{"kind":"token","expires":{}}}"#, NOW + 300);
-    assert_eq!(record.summary(), Some(summary.as_str()));
-    assert_eq!(record.key().id().len(), 32);
-    // Nor can a guess be tried: another set has another id for it.
+    assert_eq!(
+        record.summary(),
+        Some(r#"{"entries":1,"kinds":{"token":1}}"#)
+    );
+    // A number that was drawn, and not a digest of anything.
+    assert_eq!(record.key().id().len(), 17);
     let other = Faulty::new();
     block_on(open(&other, 2).revoke(token("some-token"), at(NOW + 300))).unwrap();
     assert_ne!(records(&*other)[0].key(), record.key());

@@ -96,9 +96,11 @@ fn many_changes_are_taken_in_by_one_call() {
     for n in 0..3_000 {
         block_on(one.revoke(token(&n.to_string()), at(NOW + 300))).unwrap();
     }
-    assert_eq!(block_on(other.catch_up(at(NOW))).unwrap().changes(), 3_000);
+    // Each record once, however often it was written.
+    let kept = records(&*store).len() as u64;
+    assert_eq!(block_on(other.catch_up(at(NOW))).unwrap().changes(), kept);
     assert_eq!(other.stats().set().entries(), 3_000);
-    assert_eq!(other.stats().changes(), 3_000);
+    assert_eq!(other.stats().changes(), kept);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod compact;
 mod durable;
 mod follow;
+mod merge;
 mod open;
 mod schedule;
 mod support;

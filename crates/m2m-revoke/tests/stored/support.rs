@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use m2m_crypto::{RandomError, SecureRandom};
 use m2m_revoke::{Revocations, StoredOpenError, StoredOptions, StoredRevocations, Target};
 use m2m_store::{
-    Batch, ChangePage, Changes, Committed, Cursor, Incarnation, Key, MemoryStore, Page, Reason,
-    Record, Scan, Space, Store, StoreError, StoreFuture,
+    Batch, ChangePage, Changes, Committed, Cursor, Expected, Incarnation, Key, MemoryStore, Page,
+    Reason, Record, Revision, Scan, Space, Store, StoreError, StoreFuture,
 };
 use m2m_types::Timestamp;
 
@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     WrittenUnknown,
     /// It is not written, and nobody knows.
     LostUnknown,
+    /// Nothing is written, because another record is there.
+    Conflict,
     /// Nothing.
     None,
 }
@@ -43,6 +45,8 @@ pub(crate) struct Faulty {
     rivals: Mutex<VecDeque<Batch>>,
     pub(crate) reads_fail: AtomicBool,
     pub(crate) scans_hang: AtomicBool,
+    /// Whether a page has two records at most.
+    pub(crate) small_pages: AtomicBool,
     pub(crate) always_too_old: AtomicBool,
     /// Whether it lives for the second time, after an older copy was restored.
     pub(crate) is_restored: AtomicBool,
@@ -113,6 +117,11 @@ impl Store for Faulty {
             match fault.unwrap_or(Fault::None) {
                 Fault::Refused => Err(StoreError::Unavailable { reason: reason() }),
                 Fault::LostUnknown => unknown,
+                Fault::Conflict => Err(StoreError::Conflict {
+                    key: batch.operations()[0].key().clone(),
+                    expected: Expected::Absent,
+                    found: Some(Revision::ZERO),
+                }),
                 Fault::WrittenUnknown => {
                     self.inner.commit(batch).await?;
                     unknown
@@ -128,7 +137,11 @@ impl Store for Faulty {
                 std::future::pending::<()>().await;
             }
             self.reading()?;
-            let page = self.inner.scan(scan).await?;
+            let mut scan = scan.clone();
+            if self.small_pages.load(Ordering::Relaxed) {
+                scan = scan.with_limit(2);
+            }
+            let page = self.inner.scan(&scan).await?;
             let hook = self.after_scan.lock().unwrap().take();
             hook.into_iter().for_each(|hook| hook());
             let (next, as_of) = (page.next().cloned(), self.shown(page.as_of()));
@@ -228,6 +241,16 @@ pub(crate) fn open_at(
 
 pub(crate) fn open(store: &Arc<impl Store>, seed: u64) -> StoredRevocations {
     open_at(store, seed, NOW).unwrap()
+}
+
+/// How many revocations the store has, one that is there twice counted twice: what operators read.
+pub(crate) fn stored(store: &impl Store) -> u64 {
+    let entries = |record: &Record| -> u64 {
+        let summary = record.summary().unwrap().to_owned();
+        let (_, behind) = summary.split_once(r#"{"entries":"#).unwrap();
+        behind.split(',').next().unwrap().parse().unwrap()
+    };
+    records(store).iter().map(entries).sum()
 }
 
 /// Everything that is kept as a revocation.
