@@ -65,7 +65,7 @@ impl World {
             )
             .with_trust_domain("example.org".parse()?)
             .with_revocations(Arc::clone(&revocations))
-            .with_cache(1 << 20, &SystemRandom)?
+            .with_cache(16 << 20, &SystemRandom)?
             .build()?)
         };
         Ok(Self {
