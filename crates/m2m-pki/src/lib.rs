@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod bundle;
 mod certificate;
 mod crl;
 mod csr;
@@ -17,6 +18,7 @@ mod serial;
 mod strict;
 
 pub use authority::{Authority, IssueError, Issued, LoadError, Prepared};
+pub use bundle::{TrustBundle, TrustBundles};
 pub use certificate::{Certificate, CertificateError, ExtendedKeyUsage, KeyUsage, SvidError};
 pub use crl::{
     CertificateKinds, CrlError, CrlIndex, CrlIndexError, CrlIssuer, CrlIssuerError, CrlLimits,
