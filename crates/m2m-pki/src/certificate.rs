@@ -72,7 +72,8 @@ pub(crate) struct Extensions {
     pub(crate) authority_key_id: Option<Box<[u8]>>,
     pub(crate) crl_distribution_points: Vec<Box<str>>,
     pub(crate) has_no_rev_avail: bool,
-    pub(crate) has_name_constraints: bool,
+    /// The whole value.
+    pub(crate) name_constraints: Option<Box<[u8]>>,
     /// Those that are not looked at.
     pub(crate) others: Vec<Box<str>>,
 }
@@ -230,7 +231,17 @@ impl Certificate {
 
     /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).
     pub fn has_name_constraints(&self) -> bool {
-        self.extensions().has_name_constraints
+        self.extensions().name_constraints.is_some()
+    }
+
+    /// The `nameConstraints` in DER.
+    pub(crate) fn name_constraints(&self) -> Option<&[u8]> {
+        self.extensions().name_constraints.as_deref()
+    }
+
+    /// What its issuer signed.
+    pub(crate) fn tbs(&self) -> &[u8] {
+        &self.inner.facts.tbs
     }
 
     /// SHA-256 of the DER.

@@ -9,6 +9,7 @@ mod csr;
 mod der;
 mod key;
 mod ledger;
+mod path;
 mod pem;
 mod profile;
 #[path = "crl/reason.rs"]
@@ -34,6 +35,10 @@ pub use key::{KeyAlgorithm, PublicKey};
 pub use ledger::{
     CertificateId, CertificatePage, Entry, Ledger, LedgerError, Operator, OperatorError,
     RecordError, RenewError, RenewalRequest, Revocation, RevocationPage, RevokeError, Revoker,
+};
+pub use path::{
+    ChainError, ChainLimits, ChainReport, ChainVerifier, DnsNameError, ExpectedPeer, Finding,
+    Outcome, PeerRole, Place, RevocationRule, Rule, VerifiedIntermediates, VerifiedPeer,
 };
 pub use profile::{
     ApproveError, Approved, Profile, ProfileError, RequestedName, Subject, SubjectError,

@@ -256,7 +256,7 @@ impl Extensions {
             }
             // The path builder enforces them.
             ParsedExtension::NameConstraints(_) => {
-                self.has_name_constraints = true;
+                self.name_constraints = Some(extension.value.into());
                 Some(true)
             }
             ParsedExtension::ParseError { .. } => None,

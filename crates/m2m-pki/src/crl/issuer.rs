@@ -86,6 +86,13 @@ impl CrlIssuer {
     }
 }
 
+impl IssuerId {
+    /// The holder of a CA's certificate, by what it says.
+    pub(crate) fn of(certificate: &Certificate) -> Self {
+        id_of(certificate.subject_der(), certificate.spki_der())
+    }
+}
+
 fn id_of(name: &[u8], spki: &[u8]) -> IssuerId {
     let mut hash = Sha256::new();
     hash.update(&(name.len() as u64).to_be_bytes());

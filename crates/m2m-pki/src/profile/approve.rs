@@ -223,7 +223,7 @@ impl Profile {
             (requested.subject_key_id.is_some(), "2.5.29.14"),
             (requested.authority_key_id.is_some(), "2.5.29.35"),
             (!requested.crl_distribution_points.is_empty(), "2.5.29.31"),
-            (requested.has_name_constraints, "2.5.29.30"),
+            (requested.name_constraints.is_some(), "2.5.29.30"),
             (requested.has_no_rev_avail, "2.5.29.56"),
         ];
         let known = known.into_iter().find(|(asked, _)| *asked);
