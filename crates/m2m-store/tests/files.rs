@@ -312,6 +312,46 @@ fn sto_007_a_second_handle_and_a_second_process_are_locked_out() {
         .unwrap();
 }
 
+/// A process that is being started has all files of the one that starts it, until it runs its
+/// program. What is closed meanwhile is closed nevertheless.
+#[test]
+#[cfg(target_os = "linux")]
+fn sto_007_a_closed_store_is_unlocked_while_another_process_still_has_its_file() {
+    let directory = directory();
+    let path = directory.path().canonicalize().unwrap().join("store");
+    let anchor = directory.path().join("anchor");
+    let options = options().with_anchor(Arc::new(FileAnchor::new(&anchor)));
+    let store = EmbeddedStore::create(&path, &options).unwrap();
+    let mut also_open = also_open(&path);
+    store.close().unwrap();
+    let store = EmbeddedStore::open(&path, &options).unwrap();
+    block_on(store.compact()).unwrap();
+    also_open.extend(self::also_open(&path));
+    block_on(store.commit(batch(1))).unwrap();
+    drop(store);
+    drop(EmbeddedStore::open(&path, &options).unwrap());
+    assert_eq!(also_open.len(), 2);
+}
+
+/// What a new process has of this one's file at `path`: descriptors of what was opened here.
+#[cfg(target_os = "linux")]
+fn also_open(path: &Path) -> Vec<std::os::fd::OwnedFd> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let all = fs::read_dir("/proc/self/fd").unwrap();
+    let all = all.map(|entry| entry.unwrap().path());
+    let this_one = |entry: &PathBuf| fs::read_link(entry).is_ok_and(|target| target == path);
+    // All of them before there are more.
+    let found: Vec<_> = all.filter(this_one).collect();
+    assert_eq!(found.len(), 1, "a store has one file open");
+    let duplicate = |entry: PathBuf| {
+        let number = entry.file_name().unwrap().to_str().unwrap();
+        let number = number.parse().unwrap();
+        pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).unwrap()
+    };
+    found.into_iter().map(duplicate).collect()
+}
+
 /// While one handle compacts and closes, others try to open: whoever gets it has all there is, and
 /// nobody works on a file that has lost its name.
 #[test]

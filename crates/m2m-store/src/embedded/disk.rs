@@ -1,8 +1,9 @@
 //! `Disk`: the four things a store asks of what it writes to; `FileDisk` is a file.
 
 use std::fmt::Debug;
-use std::fs::File;
 use std::io;
+
+use super::file::LockedFile;
 
 /// Bytes that can be read, written, cut and made durable.
 ///
@@ -57,10 +58,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
 /// A file.
 #[derive(Debug)]
-pub(crate) struct FileDisk(File);
+pub(crate) struct FileDisk(LockedFile);
 
 impl FileDisk {
-    pub(crate) fn new(file: File) -> Self {
+    pub(crate) fn new(file: LockedFile) -> Self {
         Self(file)
     }
 }
@@ -68,23 +69,23 @@ impl FileDisk {
 #[cfg(unix)]
 impl Disk for FileDisk {
     fn len(&self) -> io::Result<u64> {
-        self.0.metadata().map(|metadata| metadata.len())
+        self.0.file().metadata().map(|metadata| metadata.len())
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::read_exact_at(self.0.file(), bytes, offset)
     }
 
     // Goes on after a short write and after EINTR.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::write_all_at(self.0.file(), bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.file().set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.file().sync_data()
     }
 }

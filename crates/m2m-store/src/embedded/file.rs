@@ -1,9 +1,10 @@
 //! Files of a store on disk: private, ours, not links, made whole or not at all.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
@@ -12,8 +13,29 @@ use crate::Reason;
 
 const PRIVATE: u32 = 0o600;
 
+/// A file that is locked against everyone else, for as long as one of its clones is there.
+#[derive(Clone, Debug)]
+pub(crate) struct LockedFile(Arc<Locked>);
+
+#[derive(Debug)]
+struct Locked(File);
+
+impl LockedFile {
+    pub(crate) fn file(&self) -> &File {
+        &self.0.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough: the lock is that of what was opened, and whoever starts a process
+        // meanwhile has another descriptor of it until that process runs its program.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Opens the store's file at `path` and locks it against everyone else.
-pub(super) fn open_existing(path: &Path) -> Result<File, OpenError> {
+pub(super) fn open_existing(path: &Path) -> Result<LockedFile, OpenError> {
     check_directory(path)?;
     let opened = options().read(true).write(true).open(path);
     let file = opened.map_err(|error| match error.kind() {
@@ -24,8 +46,8 @@ pub(super) fn open_existing(path: &Path) -> Result<File, OpenError> {
         _ => failed("open", path, error),
     })?;
     check_file(path, &file)?;
-    lock(path, &file)?;
-    check_name(path, &file)?;
+    let file = lock(path, file)?;
+    check_name(path, file.file())?;
     Ok(file)
 }
 
@@ -34,7 +56,7 @@ pub(super) fn open_existing(path: &Path) -> Result<File, OpenError> {
 pub(super) struct NewFile {
     path: PathBuf,
     temporary: PathBuf,
-    file: Option<File>,
+    file: LockedFile,
 }
 
 /// Whether [`NewFile::name`] may take the place of a file.
@@ -71,33 +93,28 @@ impl NewFile {
         };
         let file = made.map_err(|error| failed("create", &temporary, error))?;
         // Before it is ours to remove: somebody else may have taken it for abandoned.
-        lock(&temporary, &file)?;
-        check_name(&temporary, &file)?;
-        let mut new = Self {
+        let file = lock(&temporary, file)?;
+        check_name(&temporary, file.file())?;
+        let new = Self {
             path: path.into(),
             temporary,
-            file: None,
+            file,
         };
         // Whatever the umask said.
-        let private = file.set_permissions(std::fs::Permissions::from_mode(PRIVATE));
+        let private = Permissions::from_mode(PRIVATE);
+        let private = new.file.file().set_permissions(private);
         private.map_err(|error| failed("make private", &new.temporary, error))?;
-        new.file = Some(file);
         Ok(new)
     }
 
-    pub(super) fn file(&self) -> Result<File, OpenError> {
-        // The lock belongs to what was opened, so it is held as long as one of the two is.
-        let file = self.file.as_ref().map(File::try_clone);
-        let cloned = file.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
-        cloned.map_err(|error| failed("use", &self.temporary, error))
+    pub(super) fn file(&self) -> LockedFile {
+        self.file.clone()
     }
 
     /// Syncs it and gives it its name. The name survives a power cut after [`sync_directory`].
     pub(super) fn name(mut self, existing: Existing) -> Result<(), OpenError> {
-        if let Some(file) = self.file.take() {
-            file.sync_all()
-                .map_err(|error| failed("sync", &self.temporary, error))?;
-        }
+        let synced = self.file.file().sync_all();
+        synced.map_err(|error| failed("sync", &self.temporary, error))?;
         match existing {
             Existing::Replace => std::fs::rename(&self.temporary, &self.path),
             Existing::Refuse => rename_to_new(&self.temporary, &self.path),
@@ -116,7 +133,8 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.temporary.as_os_str().is_empty() {
-            // What cannot be removed now is when the next one is made.
+            // Still locked, so it is this one. What cannot be removed now is when the next one is
+            // made.
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
@@ -154,8 +172,8 @@ fn remove_abandoned(temporary: &Path) -> Result<(), OpenError> {
     let file = opened.map_err(|error| failed("open", temporary, error))?;
     check_file(temporary, &file)?;
     // Held while it is removed: nobody begins to use it in between.
-    lock(temporary, &file)?;
-    check_name(temporary, &file)?;
+    let file = lock(temporary, file)?;
+    check_name(temporary, file.file())?;
     std::fs::remove_file(temporary).map_err(|error| failed("remove", temporary, error))
 }
 
@@ -215,11 +233,12 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-fn lock(path: &Path, file: &File) -> Result<(), OpenError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::Locked { path: path.into() },
-        TryLockError::Error(error) => failed("lock", path, error),
-    })
+fn lock(path: &Path, file: File) -> Result<LockedFile, OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(LockedFile(Arc::new(Locked(file)))),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.into() }),
+        Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
+    }
 }
 
 /// What was locked must still be what the name stands for: before the lock was had, another process

@@ -43,12 +43,13 @@ impl FileAnchor {
     }
 
     fn read(&self) -> Result<Option<AnchorMark>, OpenError> {
-        let mut file = match open_existing(&self.path) {
+        let file = match open_existing(&self.path) {
             Err(OpenError::Missing { .. }) => return Ok(None),
             opened => opened?,
         };
         let mut bytes = Vec::new();
-        let read = Read::by_ref(&mut file)
+        let read = file
+            .file()
             .take(FILE_BYTES as u64 + 1)
             .read_to_end(&mut bytes);
         read.map_err(|error| failed("read", &self.path, error))?;
@@ -60,7 +61,7 @@ impl FileAnchor {
 
     fn write(&self, mark: AnchorMark) -> Result<(), OpenError> {
         let new = NewFile::create(&self.path)?;
-        let written = new.file()?.write_all(&encode(mark));
+        let written = new.file().file().write_all(&encode(mark));
         written.map_err(|error| failed("write", &self.path, error))?;
         new.name(Existing::Replace)?;
         sync_directory(&self.path)

@@ -33,7 +33,7 @@ impl EmbeddedStore {
         let path = path.as_ref();
         let failed = |error| OpenError::from_failed(error, path);
         let new = NewFile::create(path)?;
-        let disk = Arc::new(FileDisk::new(new.file()?));
+        let disk = Arc::new(FileDisk::new(new.file()));
         let copied = self.shared.with_database(|opened| {
             let reading = Reading::begin(opened.database(), &self.shared.sealer)?;
             let to = Opened::create(disk, self.shared.cache_bytes)?;
@@ -159,7 +159,7 @@ impl Writer {
             reason: Reason::new(error),
         };
         let new = NewFile::create(path).map_err(not_done)?;
-        let disk = Arc::new(FileDisk::new(new.file().map_err(not_done)?));
+        let disk = Arc::new(FileDisk::new(new.file()));
         let copied = self.shared.with_database(|opened| {
             let reading = Reading::begin(opened.database(), &self.shared.sealer)?;
             let to = Opened::create(disk, self.shared.cache_bytes)?;

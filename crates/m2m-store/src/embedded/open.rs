@@ -38,7 +38,7 @@ impl EmbeddedStore {
             return Err(OpenError::Exists { path: path.into() });
         }
         let new = NewFile::create(path)?;
-        let disk = FileDisk::new(new.file()?);
+        let disk = FileDisk::new(new.file());
         let (opened, identity) = Self::lay_out(Arc::new(disk), options, path)?;
         new.name(Existing::Refuse)?;
         sync_directory(path)?;
