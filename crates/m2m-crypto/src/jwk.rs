@@ -166,6 +166,17 @@ impl Jwk {
         Ok(self)
     }
 
+    /// The same key for `usage`, or with [`None`] for whatever its reader knows it is for
+    /// (RFC 7517 §4.2). In a SPIFFE bundle, for one, `use` says which kind of document a key signs.
+    ///
+    /// # Errors
+    ///
+    /// [`JwkError::MemberTooLong`] for more than 64 bytes.
+    pub fn with_usage(mut self, usage: Option<&str>) -> Result<Self, JwkError> {
+        self.usage = usage.map(|text| bounded("use", text, 64)).transpose()?;
+        Ok(self)
+    }
+
     /// `kty`, the family of the key.
     pub fn kty(&self) -> &str {
         &self.kty

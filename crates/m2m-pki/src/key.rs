@@ -103,6 +103,11 @@ impl PublicKey {
         sha256(&self.spki)
     }
 
+    /// The key as it verifies signatures of its usual kind.
+    pub(crate) fn verifying_key(&self) -> &VerifyingKey {
+        &self.verifying_key
+    }
+
     /// The bits of the key alone, the content of `subjectPublicKey`.
     pub(crate) fn bits(&self) -> &[u8] {
         let bits = strict::split(&self.spki)

@@ -19,7 +19,10 @@ mod serial;
 mod strict;
 
 pub use authority::{Authority, IssueError, Issued, LoadError, Prepared};
-pub use bundle::{TrustBundle, TrustBundles};
+pub use bundle::{
+    AuthorityError, BundleError, SkipReason, SkippedEntry, TrustBundle, TrustBundles,
+    TrustBundlesError,
+};
 pub use certificate::{Certificate, CertificateError, ExtendedKeyUsage, KeyUsage, SvidError};
 pub use crl::{
     CertificateKinds, CrlError, CrlIndex, CrlIndexError, CrlIssuer, CrlIssuerError, CrlLimits,
