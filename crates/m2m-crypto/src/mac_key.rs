@@ -11,8 +11,11 @@ use crate::private_key::secret_member;
 use crate::verifying_key::{check_algorithm, check_kind};
 use crate::{
     Algorithm, Backend, KeyError, KeyKind, SecretBytes, SecureRandom, SignError, SignatureError,
-    jwk,
+    constant_time_eq, jwk,
 };
+
+/// The longest tag: that of HS512.
+const MAX_TAG_BYTES: usize = 64;
 
 /// A shared secret for HMAC, prepared once. Not `Clone`; wiped on drop, prepared state included.
 ///
@@ -181,6 +184,54 @@ impl MacKey {
             Prepared::Ring(key) => key.sign(message, tag),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign(message, tag),
+        }
+    }
+
+    /// [`Self::verify`] for a message that lies in several places. The parts are simply joined: where
+    /// one has no fixed length, make the boundary unmistakable yourself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::verify`].
+    pub fn verify_parts(&self, parts: &[&[u8]], tag: &[u8]) -> Result<(), SignatureError> {
+        let mut expected = [0; MAX_TAG_BYTES];
+        let length = self
+            .sign_parts(parts, &mut expected)
+            .map_err(|_| SignatureError)?;
+        match expected.get(..length) {
+            Some(expected) if constant_time_eq(expected, tag) => Ok(()),
+            _ => Err(SignatureError),
+        }
+    }
+
+    /// [`Self::sign`] for a message that lies in several places; see [`Self::verify_parts`].
+    ///
+    /// ```
+    /// # use m2m_crypto::{Algorithm, MacKey, SystemRandom};
+    /// let key = MacKey::generate(Algorithm::Hs256, &SystemRandom)?;
+    /// let (mut whole, mut parts) = ([0; 32], [0; 32]);
+    /// key.sign(b"header.payload", &mut whole)?;
+    /// key.sign_parts(&[b"header", b".", b"payload"], &mut parts)?;
+    /// assert_eq!(whole, parts);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sign`].
+    #[inline]
+    pub fn sign_parts(&self, parts: &[&[u8]], tag: &mut [u8]) -> Result<usize, SignError> {
+        let needed = self.signature_bytes();
+        if tag.len() < needed {
+            return Err(SignError::BufferTooShort {
+                needed,
+                found: tag.len(),
+            });
+        }
+        match &self.prepared {
+            Prepared::Ring(key) => key.sign_parts(parts, tag),
+            #[cfg(feature = "aws-lc-rs")]
+            Prepared::AwsLcRs(key) => key.sign_parts(parts, tag),
         }
     }
 

@@ -97,14 +97,14 @@ pub enum WeakSecret {
 }
 
 /// Whether `secret` is one pattern of up to four bytes. A random secret is with a chance of 2⁻²²⁴.
-fn repeats(secret: &[u8]) -> bool {
+pub(crate) fn repeats(secret: &[u8]) -> bool {
     (1..=4).any(|period| {
         let shifted = secret.iter().skip(period);
         secret.iter().zip(shifted).all(|(one, other)| one == other)
     })
 }
 
-fn is_placeholder(secret: &[u8]) -> bool {
+pub(crate) fn is_placeholder(secret: &[u8]) -> bool {
     PLACEHOLDERS.iter().any(|word| {
         let mut windows = secret.windows(word.len());
         windows.any(|window| window.eq_ignore_ascii_case(word))

@@ -1,4 +1,5 @@
 //! What is no secret.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use m2m_crypto::{RandomError, SecretBytes, SecureRandom, SystemRandom};
 use m2m_secrets::{SharedSecret, WeakSecret};

@@ -269,11 +269,22 @@ impl MacKey {
     }
 
     pub(crate) fn sign(&self, message: &[u8], tag: &mut [u8]) -> Result<usize, SignError> {
-        let made = hmac::sign(&self.0, message);
-        let made = made.as_ref();
-        tag.get_mut(..made.len())
-            .ok_or(FAILED)?
-            .copy_from_slice(made);
-        Ok(made.len())
+        copy_tag(&hmac::sign(&self.0, message), tag)
     }
+
+    pub(crate) fn sign_parts(&self, parts: &[&[u8]], tag: &mut [u8]) -> Result<usize, SignError> {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        copy_tag(&context.sign(), tag)
+    }
+}
+
+fn copy_tag(made: &hmac::Tag, tag: &mut [u8]) -> Result<usize, SignError> {
+    let made = made.as_ref();
+    tag.get_mut(..made.len())
+        .ok_or(FAILED)?
+        .copy_from_slice(made);
+    Ok(made.len())
 }
