@@ -22,7 +22,7 @@ use m2m_types::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use crate::key::Scheme;
-use crate::{PublicKey, Serial, pem};
+use crate::{PublicKey, Serial, pem, strict};
 
 /// A certificate (RFC 5280 §4) in DER, with its facts read and its form checked. **Not** whether
 /// anybody trustworthy signed it.
@@ -68,6 +68,7 @@ pub(crate) struct Extensions {
     pub(crate) dns_names: Vec<Box<str>>,
     pub(crate) ip_addresses: Vec<IpAddr>,
     pub(crate) other_names: usize,
+    pub(crate) has_critical_names: bool,
     pub(crate) subject_key_id: Option<Box<[u8]>>,
     pub(crate) authority_key_id: Option<Box<[u8]>>,
     pub(crate) crl_distribution_points: Vec<Box<str>>,
@@ -237,6 +238,30 @@ impl Certificate {
     /// The `nameConstraints` in DER.
     pub(crate) fn name_constraints(&self) -> Option<&[u8]> {
         self.extensions().name_constraints.as_deref()
+    }
+
+    /// Whether `subjectAltName` is critical.
+    pub(crate) fn has_critical_names(&self) -> bool {
+        self.extensions().has_critical_names
+    }
+
+    /// Whether `subject` says anything.
+    pub(crate) fn has_subject(&self) -> bool {
+        self.subject_der() != [0x30, 0]
+    }
+
+    /// How long an RSA key is (RFC 8017 A.1.1); [`None`] for other keys.
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
+        const RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+        let [algorithm, key] = strict::fields(self.spki_der(), 0x30)?;
+        if !strict::split(algorithm)?.content.starts_with(RSA) {
+            return None;
+        }
+        let (_, key) = strict::split(key)?.content.split_first()?;
+        let modulus = strict::split(strict::split(key)?.content)?.content;
+        let digits = modulus.iter().skip_while(|byte| **byte == 0);
+        let top = *digits.clone().next()?;
+        Some(digits.count() * 8 - top.leading_zeros() as usize)
     }
 
     /// What its issuer signed.

@@ -133,6 +133,7 @@ impl ChainVerifier {
         Question {
             expected: &self.expected,
             revocation: self.revocation,
+            limits: self.limits,
             role,
             crls,
             now,

@@ -15,6 +15,7 @@ use crate::key::Scheme;
 use crate::{Serial, strict};
 
 pub(crate) const NO_REV_AVAIL: Oid<'static> = oid!(2.5.29.56);
+const CERTIFICATE_TRANSPARENCY: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
 
 pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
     check_length(der, Certificate::MAX_BYTES)?;
@@ -195,12 +196,17 @@ impl Extensions {
     fn add(&mut self, extension: &X509Extension<'_>) -> Option<bool> {
         // The parser looks at the number of a tag and not always at its class.
         let tag = match extension.parsed_extension() {
-            ParsedExtension::KeyUsage(_) => 3,
-            ParsedExtension::SubjectKeyIdentifier(_) => 4,
-            ParsedExtension::UnsupportedExtension { .. } => *extension.value.first()?,
-            _ => 0x30,
+            ParsedExtension::KeyUsage(_) => Some(3),
+            ParsedExtension::SubjectKeyIdentifier(_) => Some(4),
+            ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+            | ParsedExtension::SubjectAlternativeName(_)
+            | ParsedExtension::AuthorityKeyIdentifier(_)
+            | ParsedExtension::CRLDistributionPoints(_)
+            | ParsedExtension::NameConstraints(_) => Some(0x30),
+            _ => None,
         };
-        if extension.value.first() != Some(&tag) {
+        if tag.is_some_and(|tag| extension.value.first() != Some(&tag)) {
             return None;
         }
         match extension.parsed_extension() {
@@ -238,6 +244,7 @@ impl Extensions {
                     .general_names
                     .iter()
                     .try_for_each(|name| self.name(name))?;
+                self.has_critical_names = extension.critical;
                 (!names.general_names.is_empty()).then_some(true)
             }
             ParsedExtension::SubjectKeyIdentifier(identifier) => {
@@ -245,9 +252,14 @@ impl Extensions {
                 Some(false)
             }
             ParsedExtension::AuthorityKeyIdentifier(authority) => {
-                if let Some(identifier) = &authority.key_identifier {
-                    self.authority_key_id = Some(bounded(identifier.0)?);
+                // The other two stand together or not at all (RFC 5280 §4.2.1.1).
+                if authority.authority_cert_issuer.is_some()
+                    != authority.authority_cert_serial.is_some()
+                {
+                    return None;
                 }
+                let identifier = authority.key_identifier.as_ref()?;
+                self.authority_key_id = Some(bounded(identifier.0)?);
                 Some(false)
             }
             ParsedExtension::CRLDistributionPoints(points) => {
@@ -257,8 +269,15 @@ impl Extensions {
             // The path builder enforces them.
             ParsedExtension::NameConstraints(_) => {
                 self.name_constraints = Some(extension.value.into());
-                Some(true)
+                constrains(extension.value).then_some(true)
             }
+            // Always critical (RFC 5280 §4.2.1.11, §4.2.1.14), and policies are not followed here: what
+            // restricts them must not be passed over.
+            ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_) => {
+                extension.critical.then_some(false)
+            }
+            // Not of our making, and of no use to us: what is in it is not looked at (RFC 6962 §3.3).
+            _ if extension.oid == CERTIFICATE_TRANSPARENCY => Some(false),
             ParsedExtension::ParseError { .. } => None,
             _ if extension.oid == NO_REV_AVAIL => {
                 self.has_no_rev_avail = true;
@@ -281,6 +300,21 @@ impl Extensions {
         }
         Some(())
     }
+}
+
+/// Whether there is something in name constraints, and in each of their lists (RFC 5280 §4.2.1.10).
+fn constrains(value: &[u8]) -> bool {
+    let mut rest = strict::split(value)
+        .map(|constraints| constraints.content)
+        .unwrap_or_default();
+    let is_empty = rest.is_empty();
+    while let Some(subtrees) = strict::split(rest) {
+        if !matches!(subtrees.tag, 0xa0 | 0xa1) || subtrees.content.is_empty() {
+            return false;
+        }
+        rest = subtrees.rest;
+    }
+    !is_empty
 }
 
 /// 64 bytes hold any digest; RFC 5280 gives no limit.

@@ -167,6 +167,7 @@ fn none<'a>(
             limit: ChainLimits::MAX_INTERMEDIATES,
         },
         Error::UnknownIssuer if path.authority.is_none() => no_path,
+        Error::InvalidSignatureForPublicKey => ChainError::Signature,
         error => first_failure(&path, question).unwrap_or_else(|| match error {
             Error::UnknownIssuer => no_path,
             error => builders(error),
@@ -178,7 +179,6 @@ fn none<'a>(
 /// The path builder's own word, where no rule of ours says more.
 fn builders(error: &Error) -> ChainError {
     match error {
-        Error::InvalidSignatureForPublicKey => ChainError::Signature,
         Error::UnsupportedSignatureAlgorithmContext(_)
         | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
         | Error::SignatureAlgorithmMismatch => ChainError::Algorithm,

@@ -127,6 +127,35 @@ pub enum ChainError {
     /// enforced, which is a refusal too (RFC 5280 §4.2.1.10).
     #[error("a name is outside of the name constraints above it, or these are not understood")]
     NameConstraints,
+    /// An extension is not critical where it must be.
+    #[error("{place}: the extension {oid} is not critical, and must be")]
+    NotCritical {
+        /// Which certificate.
+        place: Place,
+        /// Which extension.
+        oid: &'static str,
+    },
+    /// A CA has no name (RFC 5280 §4.1.2.6).
+    #[error("{place}: a CA without a subject")]
+    Nameless {
+        /// Which certificate.
+        place: Place,
+    },
+    /// A CA has no `subjectKeyIdentifier` (RFC 5280 §4.2.1.2), or the `authorityKeyIdentifier` of
+    /// what it issued is another.
+    #[error("{place}: a key identifier is missing, or not that of the issuer's key")]
+    KeyIdentifier {
+        /// Which certificate.
+        place: Place,
+    },
+    /// An RSA key whose length in bits is no multiple of eight: no program makes such.
+    #[error("{place}: an RSA key of {bits} bits")]
+    KeyLength {
+        /// Which certificate.
+        place: Place,
+        /// How many bits.
+        bits: usize,
+    },
     /// The key of the leaf is of a kind that is not taken, or weak.
     #[error("leaf: {error}")]
     Key {

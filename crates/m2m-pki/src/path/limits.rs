@@ -5,6 +5,7 @@
 pub struct ChainLimits {
     pub(super) certificates: usize,
     pub(super) signatures: usize,
+    pub(super) intermediates: usize,
 }
 
 impl ChainLimits {
@@ -23,6 +24,17 @@ impl ChainLimits {
         Self {
             certificates: certificates.min(Self::MAX_CERTIFICATES),
             signatures: signatures.min(Self::MAX_SIGNATURES),
+            intermediates: Self::MAX_INTERMEDIATES,
+        }
+    }
+
+    /// At most `intermediates` stand between the leaf and the authority. Certificates that a CA
+    /// issued to itself do not count.
+    #[must_use]
+    pub fn with_intermediates(self, intermediates: usize) -> Self {
+        Self {
+            intermediates: intermediates.min(Self::MAX_INTERMEDIATES),
+            ..self
         }
     }
 }

@@ -62,11 +62,10 @@ impl Presented {
         let mut path = vec![&self.leaf];
         let mut last = &self.leaf;
         while path.len() <= ChainLimits::MAX_INTERMEDIATES + 1 {
-            if let Some(authority) = issuer_of(last, bundle.authorities().iter()) {
-                return (path, Some(authority));
-            }
+            let authorities = bundle.authorities().iter();
             let unused = self.others.iter().filter(|other| !path.contains(other));
-            match issuer_of(last, unused) {
+            match issuer_of(last, authorities.chain(unused)) {
+                Some(authority) if bundle.holds(authority) => return (path, Some(authority)),
                 Some(next) => {
                     path.push(next);
                     last = next;

@@ -8,6 +8,7 @@ use rustls_pki_types::ServerName;
 
 use super::error::ChainError;
 use super::expected::{ExpectedPeer, Kind};
+use super::limits::ChainLimits;
 use super::place::{PeerRole, Place};
 use super::revocation::RevocationRule;
 use crate::crl::IssuerId;
@@ -33,11 +34,13 @@ pub enum Rule {
     Validity,
     /// Each certificate is good for the peer's role.
     Purpose,
-    /// No extension stands in a certificate where it must not.
+    /// No extension stands where it must not, or is not critical where it must be.
     Extensions,
+    /// CAs have key identifiers, and what they issue has the same ones.
+    KeyIdentifiers,
     /// Names are within what the CAs above may issue for.
     NameConstraints,
-    /// The leaf's key is of a kind that is taken, and strong.
+    /// Keys are of a kind that is taken, and strong.
     Key,
     /// The leaf names one machine, of the bundle's trust domain.
     Identity,
@@ -49,7 +52,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Form,
         Self::Bundle,
         Self::Path,
@@ -59,6 +62,7 @@ impl Rule {
         Self::Validity,
         Self::Purpose,
         Self::Extensions,
+        Self::KeyIdentifiers,
         Self::NameConstraints,
         Self::Key,
         Self::Identity,
@@ -72,6 +76,7 @@ impl Rule {
 pub(super) struct Question<'a> {
     pub(super) expected: &'a ExpectedPeer,
     pub(super) revocation: RevocationRule,
+    pub(super) limits: ChainLimits,
     pub(super) role: PeerRole,
     pub(super) crls: &'a CrlSet,
     pub(super) now: Timestamp,
@@ -94,6 +99,7 @@ const CHECKS: &[(Rule, Check)] = &[
     (Rule::Validity, validity),
     (Rule::Purpose, purpose),
     (Rule::Extensions, extensions),
+    (Rule::KeyIdentifiers, key_identifiers),
     (Rule::Key, key),
     (Rule::Identity, identity),
     (Rule::Revocation, revocation),
@@ -142,14 +148,13 @@ impl<'a> Path<'a> {
     }
 
     /// Who issued the certificate at `place`.
-    fn issuer_of(&self, place: Place) -> Option<IssuerId> {
+    fn issuer_of(&self, place: Place) -> Option<&'a Certificate> {
         let next = match place {
             Place::Leaf => 1,
             Place::Intermediate(number) => number + 1,
             Place::Authority => return None,
         };
-        let issuer = self.presented.get(next).copied().or(self.authority)?;
-        Some(IssuerId::of(issuer))
+        self.presented.get(next).copied().or(self.authority)
     }
 }
 
@@ -160,7 +165,9 @@ fn authority(
 ) -> Option<Result<(), ChainError>> {
     Some(match (place, certificate.is_ca()) {
         (Place::Leaf, true) => Err(ChainError::LeafIsAuthority),
-        (Place::Leaf, false) | (_, true) => Ok(()),
+        (Place::Leaf, false) => Ok(()),
+        (_, true) if certificate.has_subject() => Ok(()),
+        (_, true) => Err(ChainError::Nameless { place }),
         (_, false) => Err(ChainError::NotAuthority { place }),
     })
 }
@@ -185,9 +192,8 @@ fn key_usage(
 fn path_length(
     path: &Path<'_>,
     (place, certificate): (Place, &Certificate),
-    _: &Question<'_>,
+    question: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
-    let limit = certificate.path_len()?;
     let below = path
         .certificates()
         .skip(1)
@@ -195,6 +201,11 @@ fn path_length(
     let found = below
         .filter(|(_, other)| other.subject_der() != other.issuer_der())
         .count();
+    let deepest = question.limits.intermediates;
+    if place == Place::Authority && found > deepest {
+        return Some(Err(ChainError::TooDeep { limit: deepest }));
+    }
+    let limit = certificate.path_len()?;
     Some(match usize::try_from(limit) {
         Ok(most) if found > most => Err(ChainError::PathLength {
             place,
@@ -230,7 +241,7 @@ pub(super) fn is_valid(
 }
 
 /// Without the extension a certificate is good for everything; `anyExtendedKeyUsage` stands for
-/// nothing here. The authority is trusted, not its purposes.
+/// nothing, and a leaf that has it is refused. The authority is trusted, not its purposes.
 fn purpose(
     _: &Path<'_>,
     (place, certificate): (Place, &Certificate),
@@ -240,12 +251,13 @@ fn purpose(
         return None;
     }
     let role = question.role;
-    let covers = certificate
-        .extended_key_usage()
-        .is_none_or(|usage| match role {
+    let covers = certificate.extended_key_usage().is_none_or(|usage| {
+        let has_role = match role {
             PeerRole::Client => usage.client_auth(),
             PeerRole::Server => usage.server_auth(),
-        });
+        };
+        has_role && !(place == Place::Leaf && usage.any())
+    });
     Some(match covers {
         true => Ok(()),
         false => Err(ChainError::Purpose { place, role }),
@@ -265,9 +277,40 @@ fn extensions(
             certificate.has_no_rev_avail().then_some("2.5.29.56")
         }
     };
+    // Names beside the subject are then the only ones (RFC 5280 §4.2.1.6).
+    let has_name = certificate.has_subject() || certificate.has_critical_names();
     Some(match misplaced {
-        None => Ok(()),
         Some(oid) => Err(ChainError::Misplaced { place, oid }),
+        None if !has_name && place == Place::Leaf => Err(ChainError::NotCritical {
+            place,
+            oid: "2.5.29.17",
+        }),
+        None => Ok(()),
+    })
+}
+
+/// RFC 5280 §4.2.1.2 makes CAs have one. Certificates without an `authorityKeyIdentifier` are taken:
+/// they are common, and it only helps to find the issuer.
+fn key_identifiers(
+    path: &Path<'_>,
+    (place, certificate): (Place, &Certificate),
+    _: &Question<'_>,
+) -> Option<Result<(), ChainError>> {
+    let own = certificate.subject_key_id();
+    let issuer = match place {
+        Place::Authority if certificate.subject_der() == certificate.issuer_der() => own,
+        Place::Authority => None,
+        Place::Leaf | Place::Intermediate(_) => path
+            .issuer_of(place)
+            .and_then(|issuer| issuer.subject_key_id()),
+    };
+    let differs = match (certificate.authority_key_id(), issuer) {
+        (Some(named), Some(issuer)) => named != issuer,
+        _ => false,
+    };
+    Some(match differs || place != Place::Leaf && own.is_none() {
+        true => Err(ChainError::KeyIdentifier { place }),
+        false => Ok(()),
     })
 }
 
@@ -276,6 +319,9 @@ fn key(
     (place, certificate): (Place, &Certificate),
     _: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
+    if let Some(bits) = certificate.rsa_bits().filter(|bits| bits % 8 != 0) {
+        return Some(Err(ChainError::KeyLength { place, bits }));
+    }
     let key = (place == Place::Leaf).then(|| certificate.public_key())?;
     Some(key.map(drop).map_err(|error| ChainError::Key { error }))
 }
@@ -298,7 +344,7 @@ fn revocation(
     (place, certificate): (Place, &Certificate),
     question: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
-    let issuer = path.issuer_of(place)?;
+    let issuer = IssuerId::of(path.issuer_of(place)?);
     let subject = (place, certificate, issuer);
     Some(
         question
@@ -346,6 +392,7 @@ impl fmt::Display for Rule {
             Self::Validity => "validity",
             Self::Purpose => "purpose",
             Self::Extensions => "extensions",
+            Self::KeyIdentifiers => "key identifiers",
             Self::NameConstraints => "name constraints",
             Self::Key => "key",
             Self::Identity => "identity",
