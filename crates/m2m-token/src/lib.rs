@@ -28,7 +28,7 @@ pub use excerpt::Excerpt;
 pub use json::JsonError;
 pub use jwk_set::{JwkSet, JwkSetError, JwkSetOptions, SkipReason, SkippedKey};
 pub use key_set::{KeySet, KeySetError, MAX_KEYS};
-pub use mint::{MintError, Minter, PreparedToken};
+pub use mint::{ClaimsTemplate, MintError, Minter, PreparedToken};
 pub use policy::{Audience, Issuers, Presenter, TokenType};
 pub use remote::{Fetch, FetchError, FetchId, RemoteKeySet, Response};
 pub use request::TokenRequest;

@@ -2,10 +2,12 @@
 
 mod error;
 mod prepared;
+mod template;
 mod write;
 
 pub use error::MintError;
 pub use prepared::PreparedToken;
+pub use template::ClaimsTemplate;
 
 use std::sync::Arc;
 
@@ -108,7 +110,13 @@ impl Minter {
         random: &dyn SecureRandom,
     ) -> Result<String, MintError> {
         let key = self.keys.active();
-        let mut draft = self.draft(&key, request, now, random)?;
+        let draft = self.draft(&key, request, now, random)?;
+        self.sign(&key, draft)
+    }
+
+    /// Signs what was drafted.
+    #[inline]
+    fn sign(&self, key: &ActiveKey, mut draft: Draft) -> Result<String, MintError> {
         let (token, room) = draft.buffer.split_at_mut(draft.front);
         let (input, text) = token.split_at_mut(draft.input_len);
         let text = text.get_mut(..=draft.signature_chars).unwrap_or_default();
@@ -262,6 +270,16 @@ impl Minter {
             input_len,
             signature_chars,
         })
+    }
+
+    /// The header of tokens of `key`, kept for the next one.
+    fn header_of(&self, key: &ActiveKey) -> Result<Arc<EncodedHeader>, MintError> {
+        if let Some(known) = self.header.load_full().filter(|known| known.is_of(key)) {
+            return Ok(known);
+        }
+        let made = Arc::new(EncodedHeader::new(&self.token_type, key, &self.codec)?);
+        self.header.store(Some(Arc::clone(&made)));
+        Ok(made)
     }
 
     fn dates<C: ?Sized>(

@@ -30,6 +30,10 @@ pub enum MintError {
         /// The most there is.
         limit: u64,
     },
+    /// A statement without end or subject was to be made by a minter of access tokens, or from what
+    /// another minter has written.
+    #[error("a statement is made by the minter that wrote its template, and is no access token")]
+    Statement,
     /// `nbf` would not be before `exp`.
     #[error("the token would not be valid before it expires")]
     NeverValid,

@@ -326,3 +326,39 @@ pub(super) fn payload<C: ?Sized>(
         None => writer.text("}"),
     }
 }
+
+/// What statements have in common: who makes them and when, then `claims`, which begin with the comma
+/// that joins them.
+pub(super) fn statement(
+    writer: &mut Writer<'_>,
+    issuer: &str,
+    issued: Timestamp,
+    claims: &[u8],
+) -> io::Result<()> {
+    writer.text("{\"iss\":")?;
+    writer.string(issuer)?;
+    writer.date_member(",\"iat\":", issued)?;
+    io::Write::write_all(writer, claims)
+}
+
+/// How long what [`address`] writes behind `rest` is at most.
+pub(super) fn address_room(audience: &str, token_id: &str) -> (usize, Escapes) {
+    let mut room = Room::default();
+    room.add(audience);
+    room.add(token_id);
+    room.bytes += ",\"aud\":,\"jti\":}".len();
+    room.needed()
+}
+
+/// The end of a statement: for whom it is, and what it is called.
+pub(super) fn address(
+    writer: &mut Writer<'_>,
+    rest: &[u8],
+    audience: &str,
+    token_id: &str,
+) -> io::Result<()> {
+    io::Write::write_all(writer, rest)?;
+    writer.string_member(",\"aud\":", audience)?;
+    writer.string_member(",\"jti\":", token_id)?;
+    writer.text("}")
+}

@@ -1,0 +1,156 @@
+//! `ClaimsTemplate`: claims that many tokens have in common, written and encoded once.
+
+use m2m_types::Timestamp;
+use serde::Serialize;
+
+use super::prepared::Draft;
+use super::write::{self, Escapes, Writer};
+use super::{Minter, SMALL_CLAIMS, encoded_len, is_name, join};
+use crate::MAX_TOKEN_BYTES;
+use crate::base64url::Base64Url;
+use crate::mint::MintError;
+use crate::policy::TokenType;
+
+/// Claims that many tokens have in common: all of them but `aud` and `jti`.
+///
+/// For statements that do not expire and go to many, like Security Event Tokens (RFC 8417): what they
+/// have in common is checked, written and encoded once, by [`Minter::template`].
+#[derive(Clone)]
+pub struct ClaimsTemplate {
+    /// As much of the claims as makes whole groups of base64url, encoded.
+    encoded: Box<[u8]>,
+    /// The rest, up to two bytes.
+    rest: Box<[u8]>,
+    issuer: Box<str>,
+}
+
+impl Minter {
+    /// Writes what tokens have in common: `iss`, `iat` as of `issued`, and `claims`, which must be a
+    /// JSON object without claims that a minter writes.
+    ///
+    /// There is no `exp` and no `sub`: such a token is a statement, and authorises nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Statement`] if this minter makes access tokens; else see [`Minter::mint`].
+    pub fn template<C: Serialize + ?Sized>(
+        &self,
+        claims: &C,
+        issued: Timestamp,
+    ) -> Result<ClaimsTemplate, MintError> {
+        if TokenType::named(&self.token_type).is_access_token() {
+            return Err(MintError::Statement);
+        }
+        let mut small = [0; SMALL_CLAIMS];
+        let mut large = Vec::new();
+        let claims = join(write::further(claims, &mut small, &mut large)?)?;
+        // Behind the claims come others, so the brace that ends them goes.
+        let claims = claims.strip_suffix(b"}").ok_or(MintError::Serialize)?;
+        // A byte of a name becomes six at most, and what else there is has less than 64.
+        let room = self.issuer.len() * 6 + claims.len() + 64;
+        let mut json = vec![0; room];
+        let json = Writer::fill(&mut json, Escapes::Some, |writer| {
+            write::statement(writer, &self.issuer, issued, claims)
+        })?;
+        let whole = json.len() - json.len() % 3;
+        let (whole, rest) = json.split_at_checked(whole).unwrap_or_default();
+        let mut encoded = vec![0; encoded_len(whole.len())].into_boxed_slice();
+        self.codec
+            .encode(whole, &mut encoded)
+            .ok_or(MintError::Serialize)?;
+        Ok(ClaimsTemplate {
+            encoded,
+            rest: Box::from(rest),
+            issuer: self.issuer.clone(),
+        })
+    }
+
+    /// Makes one of the tokens: for `audience`, with the name `token_id`, which must be new.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Statement`] if the template is another minter's; else see [`Minter::mint`].
+    pub fn mint_from(
+        &self,
+        template: &ClaimsTemplate,
+        audience: &str,
+        token_id: &str,
+    ) -> Result<String, MintError> {
+        if template.issuer != self.issuer {
+            return Err(MintError::Statement);
+        }
+        for (name, text) in [("aud", audience), ("jti", token_id)] {
+            if !is_name(text) {
+                return Err(MintError::Text { name });
+            }
+        }
+        let key = self.keys.active();
+        let (room, escapes) = write::address_room(audience, token_id);
+        let room = template.rest.len() + room;
+        let signature_bytes = key.signer.signature_bytes();
+        let signature_chars = encoded_len(signature_bytes);
+        let header = self.header_of(&key)?;
+        let header = &header.text;
+        let claims_room = template.encoded.len() + encoded_len(room);
+        let front = header.len() + 1 + claims_room + 1 + signature_chars;
+        if front > 2 * MAX_TOKEN_BYTES {
+            return Err(MintError::too_long(front));
+        }
+        let mut buffer = vec![0; front + room.max(signature_bytes)];
+        let (text, room) = buffer.split_at_mut(front);
+        let tail = Writer::fill(room, escapes, |writer| {
+            write::address(writer, &template.rest, audience, token_id)
+        })?;
+        let input_len = header.len() + 1 + template.encoded.len() + encoded_len(tail.len());
+        let token_len = input_len + 1 + signature_chars;
+        if token_len > MAX_TOKEN_BYTES {
+            return Err(MintError::too_long(token_len));
+        }
+        let mut parts = Parts { text };
+        parts.copy(header)?;
+        parts.copy(b".")?;
+        parts.copy(&template.encoded)?;
+        parts.encode(&self.codec, tail)?;
+        self.sign(
+            &key,
+            Draft {
+                buffer,
+                front,
+                input_len,
+                signature_chars,
+            },
+        )
+    }
+}
+
+/// Fills a buffer from its front.
+struct Parts<'b> {
+    text: &'b mut [u8],
+}
+
+impl Parts<'_> {
+    fn copy(&mut self, part: &[u8]) -> Result<(), MintError> {
+        let text = std::mem::take(&mut self.text);
+        let (place, rest) = text
+            .split_at_mut_checked(part.len())
+            .ok_or(MintError::Serialize)?;
+        place.copy_from_slice(part);
+        self.text = rest;
+        Ok(())
+    }
+
+    fn encode(&mut self, codec: &Base64Url, bytes: &[u8]) -> Result<(), MintError> {
+        let place = self.text.get_mut(..encoded_len(bytes.len()));
+        let place = place.ok_or(MintError::Serialize)?;
+        codec.encode(bytes, place).ok_or(MintError::Serialize)?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for ClaimsTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaimsTemplate")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
