@@ -107,7 +107,7 @@ pub enum Format {
     },
     /// `scim`: a SCIM resource (RFC 9967 §2.1). Its `externalId` and `id` are among the other members.
     Scim {
-        /// A path like `/Users/7f3a`.
+        /// The path of the resource at its service.
         uri: Box<str>,
     },
     /// `aliases`: several names of one subject (RFC 9493 §3.2.8), none of them aliases or complex.
@@ -236,7 +236,7 @@ impl SubjectId {
         })
     }
 
-    /// `scim`: `uri` is a path like `/Users/7f3a`.
+    /// `scim`: `uri` is the path of a resource at its service.
     ///
     /// # Errors
     ///
