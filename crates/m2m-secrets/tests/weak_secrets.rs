@@ -1,5 +1,10 @@
 //! What is no secret.
 #![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 use m2m_crypto::{RandomError, SecretBytes, SecureRandom, SystemRandom};
 use m2m_secrets::{SharedSecret, WeakSecret};
