@@ -17,6 +17,8 @@ mod reason;
 mod rejection;
 mod serial;
 mod strict;
+#[cfg(feature = "rustls")]
+pub mod tls;
 
 pub use authority::{Authority, IssueError, Issued, LoadError, Prepared};
 pub use bundle::{

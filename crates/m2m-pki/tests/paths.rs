@@ -39,6 +39,9 @@ const PATHS: &[&str] = &[
     // What was given out before.
     "Authority::certificate -> Certificate",
     "Entry::certificate -> Certificate",
+    "Identity::certificate -> Certificate",
+    "Identity::chain -> Certificate",
+    "Peer::certificate -> Certificate",
     // Of a bundle that was read.
     "TrustBundles::authorities_of -> Certificate",
 ];

@@ -126,6 +126,16 @@ impl VerifiedPeer {
         crls: &CrlSet,
         now: Timestamp,
     ) -> Result<(), ChainError> {
+        self.good_until(trust, crls, now).map(|_| ())
+    }
+
+    /// As [`VerifiedPeer::recheck`]: the last second in which the answer stays if nothing changes.
+    pub(crate) fn good_until(
+        &self,
+        trust: &TrustBundles,
+        crls: &CrlSet,
+        now: Timestamp,
+    ) -> Result<Timestamp, ChainError> {
         let trust_domain = &self.trust_domain;
         let bundle = trust.of(trust_domain).ok_or_else(|| ChainError::NoBundle {
             trust_domain: trust_domain.clone(),
@@ -136,11 +146,12 @@ impl VerifiedPeer {
             });
         }
         is_valid(Place::Authority, &self.authority, now)?;
+        let mut until = self.not_after;
         for (place, certificate, issuer) in &self.path {
             is_valid(*place, certificate, now)?;
-            self.revocation
-                .check((*place, certificate, *issuer), crls, now)?;
+            let subject = (*place, certificate, *issuer);
+            until = until.min(self.revocation.check(subject, crls, now)?);
         }
-        Ok(())
+        Ok(until)
     }
 }

@@ -52,21 +52,28 @@ impl RevocationRule {
         }
     }
 
-    /// Whether `certificate`, issued by `issuer`, may be used.
+    /// Whether `certificate`, issued by `issuer`, may be used; if so, the last second in which that
+    /// can be said without newer CRLs.
     pub(super) fn check(
         self,
         (place, certificate, issuer): (Place, &Certificate, IssuerId),
         crls: &CrlSet,
         now: Timestamp,
-    ) -> Result<(), ChainError> {
+    ) -> Result<Timestamp, ChainError> {
         let subject = RevocationSubject {
             issuer,
             certificate,
         };
         let error = match crls.check(&subject, now) {
-            RevocationStatus::NotRevoked(_) => return Ok(()),
+            RevocationStatus::NotRevoked(proof) if !self.needs_none(place, certificate) => {
+                // `nextUpdate` itself is too late.
+                return Ok(proof.until().saturating_sub(Duration::from_secs(1)));
+            }
+            RevocationStatus::NotRevoked(_) => return Ok(Timestamp::MAX),
             RevocationStatus::Revoked(revoked) => RevocationError::Revoked(revoked),
-            RevocationStatus::Unknown(_) if self.needs_none(place, certificate) => return Ok(()),
+            RevocationStatus::Unknown(_) if self.needs_none(place, certificate) => {
+                return Ok(Timestamp::MAX);
+            }
             RevocationStatus::Unknown(reason) => RevocationError::Unknown(reason),
         };
         Err(ChainError::Revocation { place, error })
