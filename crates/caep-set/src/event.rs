@@ -290,6 +290,7 @@ const COMMON_RULE: &str = "CAEP 1.0 §2";
 
 impl Common {
     fn read(members: &Members, findings: &mut Findings) -> Result<Self, ()> {
+        findings.check(COMMON_RULE);
         Ok(Self {
             event_timestamp: optional(members, "event_timestamp", COMMON_RULE, findings)?,
             initiating_entity: optional(members, "initiating_entity", COMMON_RULE, findings)?,

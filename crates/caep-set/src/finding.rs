@@ -77,9 +77,17 @@ impl fmt::Display for Finding {
 pub(crate) struct Findings {
     list: Vec<Finding>,
     path: String,
+    checked: Vec<&'static str>,
 }
 
 impl Findings {
+    /// Says that a rule is looked at, whether it is kept or not.
+    pub(crate) fn check(&mut self, rule: &'static str) {
+        if !self.checked.contains(&rule) {
+            self.checked.push(rule);
+        }
+    }
+
     pub(crate) fn violation(&mut self, rule: &'static str, name: &str, problem: &'static str) {
         self.add(Severity::Violation, rule, name, problem);
     }
@@ -95,6 +103,7 @@ impl Findings {
         name: &str,
         problem: &'static str,
     ) {
+        self.check(rule);
         if self.list.len() == MAX_FINDINGS {
             return;
         }
@@ -120,8 +129,9 @@ impl Findings {
         self.path.truncate(outer.0);
     }
 
-    pub(crate) fn into_list(self) -> Vec<Finding> {
-        self.list
+    /// What was found, and the rules that were looked at.
+    pub(crate) fn into_parts(self) -> (Vec<Finding>, Vec<&'static str>) {
+        (self.list, self.checked)
     }
 }
 

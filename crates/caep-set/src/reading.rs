@@ -38,6 +38,7 @@ const MAX_CLAIMS: usize = 64 << 10;
 pub struct Reading {
     token: Option<SecurityEventToken>,
     findings: Vec<Finding>,
+    checked: Vec<&'static str>,
     must_discard: bool,
 }
 
@@ -84,9 +85,11 @@ impl Reading {
                 (None, false)
             }
         };
+        let (findings, checked) = reader.findings.into_parts();
         Self {
             token,
-            findings: reader.findings.into_list(),
+            findings,
+            checked,
             must_discard,
         }
     }
@@ -104,6 +107,12 @@ impl Reading {
     /// The rules that it bends or breaks; at most 64.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// The rules that it was held against, standard and section of each, in the order in which that was
+    /// done. One that no finding names is kept.
+    pub fn rules(&self) -> &[&'static str] {
+        &self.checked
     }
 
     /// What is to be done with it.
@@ -130,6 +139,8 @@ const CLAIMS: &str = "RFC 8417 §2.2";
 impl Reader<'_> {
     fn token(&mut self, mut members: Members) -> Option<SecurityEventToken> {
         let dialect = self.profile.dialect;
+        self.findings.check("RFC 8417 §2");
+        self.findings.check(CLAIMS);
         let issuer = self.name(&mut members, "iss");
         let token_id = self.name(&mut members, "jti");
         let issued_at = self.issued_at(&mut members);
@@ -138,6 +149,7 @@ impl Reader<'_> {
         let time_of_event = self.time_of_event(&mut members);
         if dialect.forbids_sub() {
             for (name, rule) in [("sub", "SSF 1.0 §4.1.2"), ("exp", "SSF 1.0 §4.1.7")] {
+                self.findings.check(rule);
                 if members.contains(name) {
                     self.findings.violation(rule, name, "must not be there");
                 }
@@ -146,6 +158,9 @@ impl Reader<'_> {
         let subject = self.subject(&mut members);
         let (events, payload_subject) = self.events(&mut members)?;
         let subject = subject.or(payload_subject);
+        if dialect.requires_subject_id() {
+            self.findings.check("SSF 1.0 §3.1");
+        }
         if subject.is_none() && dialect.requires_subject_id() {
             // Malformed was said before.
             self.findings
@@ -183,6 +198,7 @@ impl Reader<'_> {
     }
 
     fn issued_at(&mut self, members: &mut Members) -> Option<Timestamp> {
+        self.findings.check("RFC 7519 §4.1.6");
         let Some(value) = members.take("iat") else {
             self.findings.violation(CLAIMS, "iat", "is missing");
             return None;
@@ -208,6 +224,7 @@ impl Reader<'_> {
             self.findings.advice(CLAIMS, "aud", "is missing");
             return Some(Vec::new());
         };
+        self.findings.check("RFC 7519 §4.1.3");
         let one = Box::<str>::read(value.get()).map(|name| vec![name]);
         let names = one.or_else(|_| Vec::<Box<str>>::read(value.get()));
         match names {
@@ -223,6 +240,9 @@ impl Reader<'_> {
     }
 
     fn transaction(&mut self, members: &mut Members) -> Option<Box<str>> {
+        if self.profile.dialect == Dialect::Ssf {
+            self.findings.check("SSF 1.0 §4.1.8");
+        }
         let Some(value) = members.take("txn") else {
             if self.profile.dialect == Dialect::Ssf {
                 self.findings.advice("SSF 1.0 §4.1.8", "txn", "is missing");
@@ -259,8 +279,10 @@ impl Reader<'_> {
     }
 
     fn read_subject(&mut self, name: &str, json: &str, shape: Shape) -> Option<SubjectId> {
+        self.findings.check("RFC 9493 §3");
         match crate::subject::read(json, shape) {
             Ok(subject) => {
+                self.findings.check(subject.rule());
                 if self.profile.only_known_members
                     && subject.is_known()
                     && !subject.others().is_empty()
@@ -370,6 +392,7 @@ impl Reader<'_> {
         if self.profile.dialect.allows_several_events() {
             return;
         }
+        self.findings.check("SSF 1.0 §4.2.1");
         let Some((first, others)) = events.split_first() else {
             return;
         };
@@ -387,6 +410,15 @@ impl Reader<'_> {
         };
         for event in events {
             let format = subject.format();
+            match event {
+                Event::IdentifierChanged(_) | Event::IdentifierRecycled(_) => {
+                    self.findings.check("RISC 1.0 §2.5, §2.6");
+                }
+                Event::Verification(_) | Event::StreamUpdated(_) => {
+                    self.findings.check("SSF 1.0 §8.1.4.1, §8.1.5");
+                }
+                _ => {}
+            }
             match event {
                 Event::IdentifierChanged(_) | Event::IdentifierRecycled(_)
                     if !matches!(format, Format::Email { .. } | Format::PhoneNumber { .. }) =>
@@ -414,6 +446,7 @@ impl Reader<'_> {
                 continue;
             };
             const RULE: &str = "RFC 9967 §2.5.1";
+            self.findings.check(RULE);
             if transaction.is_none() {
                 self.findings
                     .violation(RULE, "txn", "is missing from an answer to a request");

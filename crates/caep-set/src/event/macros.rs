@@ -40,8 +40,9 @@ macro_rules! event {
 
             pub(crate) fn read(
                 #[allow(unused_mut)] mut members: Members,
-                #[allow(unused_variables)] findings: &mut crate::finding::Findings,
+                findings: &mut crate::finding::Findings,
             ) -> Result<Self, Members> {
+                findings.check($rule);
                 $($(let $need = crate::event::required::<$need_type>(&members, $need_name, $rule, findings);)+)?
                 $($(let $may = crate::event::optional::<$may_type>(&members, $may_name, $rule, findings);)+)?
                 $(let $common = crate::event::Common::read(&members, findings);)?

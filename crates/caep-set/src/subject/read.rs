@@ -222,6 +222,26 @@ const PARTS: [&str; 7] = [
 ];
 
 impl SubjectId {
+    /// The section that its format is defined in.
+    pub(crate) fn rule(&self) -> &'static str {
+        match &self.format {
+            Format::Account { .. } => "RFC 9493 §3.2.1",
+            Format::Email { .. } => "RFC 9493 §3.2.2",
+            Format::IssuerSubject { .. } => "RFC 9493 §3.2.3",
+            Format::Opaque { .. } => "RFC 9493 §3.2.4",
+            Format::PhoneNumber { .. } => "RFC 9493 §3.2.5",
+            Format::Did { .. } => "RFC 9493 §3.2.6",
+            Format::Uri { .. } => "RFC 9493 §3.2.7",
+            Format::Aliases { .. } => "RFC 9493 §3.2.8",
+            Format::JwtId { .. } => "SSF 1.0 §3.5.1",
+            Format::SamlAssertionId { .. } => "SSF 1.0 §3.5.2",
+            Format::IpAddresses { .. } => "SSF 1.0 §3.5.3",
+            Format::Scim { .. } => "RFC 9967 §2.1",
+            Format::Complex { .. } => COMPLEX,
+            Format::Other { .. } => "SSF 1.0 §3.4",
+        }
+    }
+
     /// Whether the values are ones that their format allows.
     pub(super) fn check(&self) -> Result<(), SubjectError> {
         match &self.format {
