@@ -32,11 +32,7 @@ pub(super) fn build<'a>(
     question: &Question<'_>,
     tally: &Tally<'_>,
 ) -> Built<'a> {
-    let others: Vec<&Certificate> = presented
-        .others
-        .iter()
-        .filter(|other| !bundle.holds(other))
-        .collect();
+    let others = presented.related(bundle);
     let anchors: Vec<TrustAnchor<'_>> = bundle.authorities().iter().map(anchor).collect();
     let judged: RefCell<Option<(Path<'a>, Option<ChainError>)>> = RefCell::new(None);
     let judge = |found: &VerifiedPath<'_>| -> Result<(), Error> {
@@ -154,15 +150,14 @@ fn none<'a>(
         trust_domain: bundle.trust_domain().clone(),
     };
     let error = match error {
-        Error::MaximumSignatureChecksExceeded => ChainError::Budget {
-            limit: ChainLimits::MAX_SIGNATURES,
-        },
-        Error::MaximumPathBuildCallsExceeded => ChainError::Budget {
-            limit: ChainLimits::MAX_SIGNATURES,
-        },
         _ if tally.is_exhausted() => ChainError::Budget {
             limit: tally.limit(),
         },
+        Error::MaximumSignatureChecksExceeded | Error::MaximumPathBuildCallsExceeded => {
+            ChainError::Budget {
+                limit: ChainLimits::MAX_SIGNATURES,
+            }
+        }
         Error::MaximumPathDepthExceeded => ChainError::TooDeep {
             limit: ChainLimits::MAX_INTERMEDIATES,
         },

@@ -53,6 +53,27 @@ impl Presented {
         self.leaf == *certificate || self.others.contains(certificate)
     }
 
+    /// Those of the others that may stand above the leaf, by names and key identifiers. What the rules
+    /// would refuse afterwards costs no signature, so crowds of CAs of one name are no burden.
+    pub(super) fn related(&self, bundle: &TrustBundle) -> Vec<&Certificate> {
+        let mut related: Vec<&Certificate> = Vec::new();
+        let mut rest: Vec<&Certificate> = self
+            .others
+            .iter()
+            .filter(|other| !bundle.holds(other))
+            .collect();
+        let mut next = 0;
+        let mut below = Some(&self.leaf);
+        while let Some(issued) = below {
+            let (found, others) = rest.iter().partition(|other| may_issue(other, issued));
+            rest = others;
+            related.extend::<Vec<&Certificate>>(found);
+            below = related.get(next).copied();
+            next += 1;
+        }
+        related
+    }
+
     /// The path that was meant, by names alone: from the leaf to an authority of the bundle, or as far
     /// as it goes. To say what is wrong with a chain for which no path was found.
     pub(super) fn by_name<'a>(
@@ -75,6 +96,15 @@ impl Presented {
         }
         (path, None)
     }
+}
+
+/// Whether names, and key identifiers where both have one, allow that `issuer` issued `issued`.
+fn may_issue(issuer: &Certificate, issued: &Certificate) -> bool {
+    let has_key = match (issuer.subject_key_id(), issued.authority_key_id()) {
+        (Some(own), Some(named)) => own == named,
+        _ => true,
+    };
+    has_key && issuer.subject_der() == issued.issuer_der()
 }
 
 /// Which of `candidates` has the name of the issuer; if several do, the one with its key identifier.
