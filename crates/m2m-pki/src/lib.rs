@@ -15,6 +15,7 @@ mod profile;
 #[path = "crl/reason.rs"]
 mod reason;
 mod rejection;
+mod renewal;
 mod serial;
 mod strict;
 #[cfg(feature = "rustls")]
@@ -50,4 +51,5 @@ pub use profile::{
 };
 pub use reason::RevocationReason;
 pub use rejection::Rejection;
+pub use renewal::{Outage, OutageError, Outages, RenewalPlan, RenewalState};
 pub use serial::Serial;
