@@ -1,14 +1,20 @@
 //! `Ledger`: every certificate, whose keys they are, and what was revoked. On a store that survives.
 
 mod error;
+mod floors;
 mod format;
 mod id;
+mod living;
+mod publish;
 mod read;
 mod renew;
 mod revoke;
 
 pub use error::{LedgerError, RecordError};
+pub use floors::{CrlFloorError, CrlFloors};
 pub use id::CertificateId;
+pub use living::{Living, SpreadError};
+pub use publish::{CrlPublishError, CrlPublisher, PendingCrl, UnreleasedCrl};
 pub use read::{CertificatePage, Entry, RevocationPage};
 pub use renew::{RenewError, RenewalRequest};
 pub use revoke::{Operator, OperatorError, Revocation, RevokeError, Revoker};

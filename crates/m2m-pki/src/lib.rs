@@ -16,6 +16,7 @@ mod profile;
 mod reason;
 mod rejection;
 mod renewal;
+mod rollover;
 mod serial;
 mod strict;
 #[cfg(feature = "rustls")]
@@ -39,8 +40,9 @@ pub use csr::{CsrBuilder, CsrError, UnverifiedCsr, VerifiedCsr};
 pub use der::DerError;
 pub use key::{KeyAlgorithm, PublicKey};
 pub use ledger::{
-    CertificateId, CertificatePage, Entry, Ledger, LedgerError, Operator, OperatorError,
-    RecordError, RenewError, RenewalRequest, Revocation, RevocationPage, RevokeError, Revoker,
+    CertificateId, CertificatePage, CrlFloorError, CrlFloors, CrlPublishError, CrlPublisher, Entry,
+    Ledger, LedgerError, Living, Operator, OperatorError, PendingCrl, RecordError, RenewError,
+    RenewalRequest, Revocation, RevocationPage, RevokeError, Revoker, SpreadError, UnreleasedCrl,
 };
 pub use path::{
     ChainError, ChainLimits, ChainReport, ChainVerifier, DnsNameError, ExpectedPeer, Finding,
@@ -52,4 +54,7 @@ pub use profile::{
 pub use reason::RevocationReason;
 pub use rejection::Rejection;
 pub use renewal::{Outage, OutageError, Outages, RenewalPlan, RenewalState};
+pub use rollover::{
+    Blocker, Consequences, Peer, Phase, Rollover, RolloverError, RolloverStoreError, StoredRollover,
+};
 pub use serial::Serial;

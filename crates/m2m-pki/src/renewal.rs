@@ -173,6 +173,6 @@ fn fraction(seed: &[u8], whole: u64) -> u64 {
     let seed = seed
         .first_chunk()
         .map_or(0, |seed| u64::from_be_bytes(*seed));
-    let part = u128::from(seed) * u128::from(whole) >> 64;
+    let part = (u128::from(seed) * u128::from(whole)) >> 64;
     u64::try_from(part).unwrap_or(whole)
 }

@@ -151,6 +151,16 @@ impl RevocationList {
         Ok(())
     }
 
+    /// Lists a certificate as it is now said to be revoked, whatever was listed of it.
+    pub(crate) fn replace(&mut self, revocation: &ListedRevocation) {
+        let key = key_of(revocation.serial.as_bytes());
+        if self.serials.contains(&key) {
+            self.remove(|listed| key_of(listed) == key);
+        }
+        // Nothing is listed of it any more, so there is nothing to refuse.
+        let _ = self.revoke(revocation);
+    }
+
     /// Takes a certificate off that is on hold. A delta says so by `removeFromCRL`.
     ///
     /// # Errors

@@ -51,12 +51,7 @@ impl Ledger {
             space: CERTIFICATES,
         };
         let record = CertificateRecord::decode(record.value().as_bytes()).ok_or(damaged)?;
-        Ok(Some(Entry {
-            certificate: record.certificate,
-            identity: record.identity,
-            profile: record.profile,
-            revocation: self.revocation(id).await?,
-        }))
+        Ok(Some(Entry::new(record, self.revocation(id).await?)))
     }
 
     /// Whether and why the certificate of this name is revoked.
@@ -118,7 +113,7 @@ impl Ledger {
     }
 
     /// Ids and values of records that begin with `prefix`; the certificate's id stands behind `front`.
-    async fn page(
+    pub(super) async fn page(
         &self,
         space: &'static str,
         prefix: &[u8],
@@ -149,6 +144,15 @@ impl Ledger {
 }
 
 impl Entry {
+    pub(super) fn new(record: CertificateRecord, revocation: Option<Revocation>) -> Self {
+        Self {
+            certificate: record.certificate,
+            identity: record.identity,
+            profile: record.profile,
+            revocation,
+        }
+    }
+
     /// The certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -171,6 +175,10 @@ impl Entry {
 }
 
 impl CertificatePage {
+    pub(super) fn new(entries: Vec<Entry>, next: Option<CertificateId>) -> Self {
+        Self { entries, next }
+    }
+
     /// The certificates.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
