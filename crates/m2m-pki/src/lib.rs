@@ -55,6 +55,7 @@ pub use reason::RevocationReason;
 pub use rejection::Rejection;
 pub use renewal::{Outage, OutageError, Outages, RenewalPlan, RenewalState};
 pub use rollover::{
-    Blocker, Consequences, Peer, Phase, Rollover, RolloverError, RolloverStoreError, StoredRollover,
+    Blocker, Consequences, Rollover, RolloverError, RolloverPeer, RolloverPhase,
+    RolloverStoreError, StoredRollover,
 };
 pub use serial::Serial;

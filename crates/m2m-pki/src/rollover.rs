@@ -35,18 +35,18 @@ use crate::{Certificate, Living, TrustBundle};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollover {
     domain: TrustDomain,
-    phase: Phase,
+    phase: RolloverPhase,
     sequence: u64,
     /// The first number of a bundle that has all that is needed to verify what lives.
     needed: u64,
-    peers: BTreeMap<ServiceId, Peer>,
+    peers: BTreeMap<ServiceId, RolloverPeer>,
     handover: Duration,
 }
 
 /// Where a rollover is.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum RolloverPhase {
     /// One authority signs and is believed.
     Single {
         /// Which.
@@ -74,7 +74,7 @@ pub enum Phase {
 
 /// What is known of one who verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct RolloverPeer {
     /// The number of the bundle that it has.
     pub sequence: u64,
     /// Until when it counts.
@@ -107,7 +107,7 @@ impl Rollover {
     pub fn new(domain: TrustDomain, authority: Certificate, sequence: u64) -> Self {
         Self {
             domain,
-            phase: Phase::Single { authority },
+            phase: RolloverPhase::Single { authority },
             sequence,
             needed: sequence,
             peers: BTreeMap::new(),
@@ -122,24 +122,25 @@ impl Rollover {
     }
 
     /// Where it is.
-    pub fn phase(&self) -> &Phase {
+    pub fn phase(&self) -> &RolloverPhase {
         &self.phase
     }
 
     /// Which authority signs.
     pub fn signer(&self) -> &Certificate {
         match &self.phase {
-            Phase::Single { authority } => authority,
-            Phase::Prepared { old, .. } => old,
-            Phase::Activated { new, .. } => new,
+            RolloverPhase::Single { authority } => authority,
+            RolloverPhase::Prepared { old, .. } => old,
+            RolloverPhase::Activated { new, .. } => new,
         }
     }
 
     /// The bundle that peers are to have.
     pub fn bundle(&self) -> TrustBundle {
         let authorities = match &self.phase {
-            Phase::Single { authority } => vec![authority.clone()],
-            Phase::Prepared { old, new, .. } | Phase::Activated { old, new, .. } => {
+            RolloverPhase::Single { authority } => vec![authority.clone()],
+            RolloverPhase::Prepared { old, new, .. }
+            | RolloverPhase::Activated { old, new, .. } => {
                 vec![old.clone(), new.clone()]
             }
         };
@@ -147,7 +148,7 @@ impl Rollover {
     }
 
     /// The peers whose lease has not run out at `now`.
-    pub fn live_peers(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceId, &Peer)> {
+    pub fn live_peers(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceId, &RolloverPeer)> {
         self.peers.iter().filter(move |(_, peer)| now < peer.lease)
     }
 
@@ -187,7 +188,8 @@ impl Rollover {
         if next.peers.len() >= Self::MAX_PEERS && !next.peers.contains_key(peer) {
             return Err(RolloverError::TooManyPeers);
         }
-        next.peers.insert(peer.clone(), Peer { sequence, lease });
+        next.peers
+            .insert(peer.clone(), RolloverPeer { sequence, lease });
         Ok(next)
     }
 
@@ -205,7 +207,7 @@ impl Rollover {
     /// [`RolloverError::Phase`]; [`RolloverError::Authority`] if it can be no authority of the domain;
     /// [`RolloverError::Expired`].
     pub fn prepared(&self, new: Certificate, now: Timestamp) -> Result<Self, RolloverError> {
-        let Phase::Single { authority: old } = &self.phase else {
+        let RolloverPhase::Single { authority: old } = &self.phase else {
             return Err(self.wrong_phase());
         };
         let bundle = TrustBundle::new(self.domain.clone(), [old.clone()]);
@@ -218,7 +220,7 @@ impl Rollover {
         let mut next = self.without_gone(now);
         (next.sequence, next.phase) = (
             since,
-            Phase::Prepared {
+            RolloverPhase::Prepared {
                 old: old.clone(),
                 new,
                 since,
@@ -233,13 +235,13 @@ impl Rollover {
     ///
     /// [`RolloverError::Phase`], above all once it signs: what it signed would be refused.
     pub fn withdrawn(&self) -> Result<Self, RolloverError> {
-        let Phase::Prepared { old, .. } = &self.phase else {
+        let RolloverPhase::Prepared { old, .. } = &self.phase else {
             return Err(self.wrong_phase());
         };
         let authority = old.clone();
         let sequence = self.next_sequence()?;
         Ok(Self {
-            phase: Phase::Single { authority },
+            phase: RolloverPhase::Single { authority },
             sequence,
             ..self.clone()
         })
@@ -252,7 +254,7 @@ impl Rollover {
     /// [`RolloverError::Blocked`] by each live peer whose bundle does not have it;
     /// [`RolloverError::Expired`]; [`RolloverError::Phase`].
     pub fn activated(&self, now: Timestamp) -> Result<Self, RolloverError> {
-        let Phase::Prepared { old, new, since } = &self.phase else {
+        let RolloverPhase::Prepared { old, new, since } = &self.phase else {
             return Err(self.wrong_phase());
         };
         if !new.is_valid_at(now) {
@@ -275,7 +277,7 @@ impl Rollover {
         }
         let mut next = self.without_gone(now);
         next.needed = *since;
-        next.phase = Phase::Activated {
+        next.phase = RolloverPhase::Activated {
             old: old.clone(),
             new: new.clone(),
             at: now,
@@ -290,7 +292,7 @@ impl Rollover {
     ///
     /// [`RolloverError::Blocked`] while anything lives, or the handover runs; [`RolloverError::Phase`].
     pub fn dropped(&self, living: &Living, now: Timestamp) -> Result<Self, RolloverError> {
-        let Phase::Activated { new, at, .. } = &self.phase else {
+        let RolloverPhase::Activated { new, at, .. } = &self.phase else {
             return Err(self.wrong_phase());
         };
         let mut blockers = Vec::new();
@@ -319,9 +321,9 @@ impl Rollover {
         now: Timestamp,
     ) -> Result<(Self, Consequences), RolloverError> {
         let (new, since) = match &self.phase {
-            Phase::Prepared { new, since, .. } => (new, *since),
-            Phase::Activated { new, .. } => (new, self.needed),
-            Phase::Single { .. } => return Err(self.wrong_phase()),
+            RolloverPhase::Prepared { new, since, .. } => (new, *since),
+            RolloverPhase::Activated { new, .. } => (new, self.needed),
+            RolloverPhase::Single { .. } => return Err(self.wrong_phase()),
         };
         let behind = self
             .live_peers(now)
@@ -339,7 +341,7 @@ impl Rollover {
     fn with_only(&self, authority: Certificate, now: Timestamp) -> Result<Self, RolloverError> {
         let mut next = self.without_gone(now);
         next.sequence = self.next_sequence()?;
-        next.phase = Phase::Single { authority };
+        next.phase = RolloverPhase::Single { authority };
         Ok(next)
     }
 
@@ -356,9 +358,9 @@ impl Rollover {
     fn wrong_phase(&self) -> RolloverError {
         RolloverError::Phase {
             found: match self.phase {
-                Phase::Single { .. } => "one authority",
-                Phase::Prepared { .. } => "the new authority is prepared",
-                Phase::Activated { .. } => "the new authority signs",
+                RolloverPhase::Single { .. } => "one authority",
+                RolloverPhase::Prepared { .. } => "the new authority is prepared",
+                RolloverPhase::Activated { .. } => "the new authority signs",
             },
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use m2m_crypto::{Algorithm, SystemRandom};
 use m2m_pki::{
-    Blocker, Certificate, Living, Phase, Rollover, RolloverError, RolloverStoreError,
+    Blocker, Certificate, Living, Rollover, RolloverError, RolloverPhase, RolloverStoreError,
     StoredRollover,
 };
 use m2m_store::{Failure, MemoryStore};
@@ -92,7 +92,7 @@ fn a_domain_gets_from_one_authority_to_the_next() {
     let rollover = rollover.dropped(&nothing, until).unwrap();
     assert_eq!(
         rollover.phase(),
-        &Phase::Single {
+        &RolloverPhase::Single {
             authority: new.clone()
         }
     );
@@ -360,7 +360,9 @@ impl Checker {
         }
         step("activate".into(), world.rollover.activated(now));
         let old = match world.rollover.phase() {
-            Phase::Prepared { old, .. } | Phase::Activated { old, .. } => Some(self.place(old)),
+            RolloverPhase::Prepared { old, .. } | RolloverPhase::Activated { old, .. } => {
+                Some(self.place(old))
+            }
             _ => None,
         };
         let living = world.leaves.iter().filter(|(issuer, until)| {
@@ -442,9 +444,11 @@ impl Checker {
     /// What tells two worlds apart.
     fn key(&self, world: &World) -> String {
         let phase = match world.rollover.phase() {
-            Phase::Single { authority } => (0, self.place(authority), 0, 0),
-            Phase::Prepared { old, new, since } => (1, self.place(old), self.place(new), *since),
-            Phase::Activated { old, new, .. } => (2, self.place(old), self.place(new), 0),
+            RolloverPhase::Single { authority } => (0, self.place(authority), 0, 0),
+            RolloverPhase::Prepared { old, new, since } => {
+                (1, self.place(old), self.place(new), *since)
+            }
+            RolloverPhase::Activated { old, new, .. } => (2, self.place(old), self.place(new), 0),
             _ => (3, 0, 0, 0),
         };
         let live: Vec<_> = world.rollover.live_peers(at(world.time)).collect();
@@ -473,7 +477,7 @@ impl Checker {
                 }
                 let signs = self.place(next.rollover.signer());
                 finished += usize::from(
-                    signs != 0 && matches!(next.rollover.phase(), Phase::Single { .. }),
+                    signs != 0 && matches!(next.rollover.phase(), RolloverPhase::Single { .. }),
                 );
                 queue.push_back((next, way));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use m2m_types::{ServiceId, Timestamp};
 
-use super::{Peer, Phase, Rollover};
+use super::{Rollover, RolloverPeer, RolloverPhase};
 use crate::Certificate;
 
 const VERSION: u8 = 1;
@@ -15,9 +15,9 @@ impl Rollover {
         let mut bytes = vec![VERSION];
         put(&mut bytes, self.domain.as_str().as_bytes());
         let (kind, certificates, number): (u8, Vec<&Certificate>, u64) = match &self.phase {
-            Phase::Single { authority } => (0, vec![authority], 0),
-            Phase::Prepared { old, new, since } => (1, vec![old, new], *since),
-            Phase::Activated { old, new, at } => (2, vec![old, new], at.unix_seconds()),
+            RolloverPhase::Single { authority } => (0, vec![authority], 0),
+            RolloverPhase::Prepared { old, new, since } => (1, vec![old, new], *since),
+            RolloverPhase::Activated { old, new, at } => (2, vec![old, new], at.unix_seconds()),
         };
         bytes.push(kind);
         bytes.extend(number.to_be_bytes());
@@ -41,13 +41,13 @@ impl Rollover {
         let (kind, number) = (reader.byte()?, reader.number()?);
         let first = reader.certificate()?;
         let phase = match kind {
-            0 => Phase::Single { authority: first },
-            1 => Phase::Prepared {
+            0 => RolloverPhase::Single { authority: first },
+            1 => RolloverPhase::Prepared {
                 old: first,
                 new: reader.certificate()?,
                 since: number,
             },
-            2 => Phase::Activated {
+            2 => RolloverPhase::Activated {
                 old: first,
                 new: reader.certificate()?,
                 at: Timestamp::from_unix_seconds(number).ok()?,
@@ -61,7 +61,7 @@ impl Rollover {
             let name: ServiceId = reader.text()?.parse().ok()?;
             let sequence = reader.number()?;
             let lease = Timestamp::from_unix_seconds(reader.number()?).ok()?;
-            peers.insert(name, Peer { sequence, lease });
+            peers.insert(name, RolloverPeer { sequence, lease });
         }
         Some(Self {
             domain,

@@ -7,7 +7,7 @@ use m2m_crypto::{RandomError, SecureRandom};
 use m2m_store::{Batch, Expected, IdempotencyKey, Key, Space, Store, StoreError};
 use m2m_types::TrustDomain;
 
-use super::{Phase, Rollover, RolloverError};
+use super::{Rollover, RolloverError, RolloverPhase};
 
 /// By trust domain: where its rollover is.
 const ROLLOVERS: &str = "pki-rollover";
@@ -134,9 +134,9 @@ impl StoredRollover {
     ) -> Result<(), StoreOrRandom> {
         let name = IdempotencyKey::generate(random).map_err(StoreOrRandom::Random)?;
         let phase = match rollover.phase() {
-            Phase::Single { .. } => "single",
-            Phase::Prepared { .. } => "prepared",
-            Phase::Activated { .. } => "activated",
+            RolloverPhase::Single { .. } => "single",
+            RolloverPhase::Prepared { .. } => "prepared",
+            RolloverPhase::Activated { .. } => "activated",
         };
         let sequence = rollover.sequence;
         let summary = format!(r#"{{"phase":"{phase}","bundle":{sequence}}}"#);
