@@ -44,6 +44,8 @@ const PATHS: &[&str] = &[
     "Peer::certificate -> Certificate",
     // Of a bundle that was read.
     "TrustBundles::authorities_of -> Certificate",
+    // Of a rollover that it was handed to.
+    "Rollover::signer -> Certificate",
 ];
 
 #[test]
