@@ -24,8 +24,8 @@ MACHINE = re.compile(r"(?<![\w./$}>-])/(?:work|tmp|root|home|farm|Users)/[\w.-]"
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|\b(?:to" r"do|unimple" r"mented)!\s*\(")
 # Control, format, private and unassigned characters, and separators other than space and newline.
 DOCUMENTED = ("docs/ASSURANCE.md", "docs/SECURITY.md", "docs/STANDARDS.md")
-TEST_ID = re.compile(r"\b(?:JWT|SEC|DOS|API|STO)-\d{3}\b")
-CRATE_PATH = re.compile(r"`((?:crates/)?m2m-[a-z]+/(?:src|tests)/[\w./]+)`")
+TEST_ID = re.compile(r"\b(?:JWT|SEC|DOS|API|STO|PKI|TLS|SET)-\d{3}\b")
+CRATE_PATH = re.compile(r"`((?:crates/)?(?:m2m|caep)-[a-z-]+/(?:src|tests)/[\w./]+)`")
 INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Zl", "Zp")
 
 
