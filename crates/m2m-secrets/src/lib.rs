@@ -3,9 +3,14 @@
 
 mod api_key;
 mod client;
+mod content_digest;
+mod http_signature;
 mod key_table;
 mod pepper;
+mod replay_memory;
 mod replay_window;
+mod request;
+mod request_purpose;
 mod request_rejection;
 mod rotation;
 mod scanner;
@@ -20,12 +25,32 @@ pub use client::{
     ClientKeys, EndedKey, IssueError, Issued, KeyEnd, KeyEvent, KeyEventKind, KeyVersion,
     LeakAnswer, LeakError, LiveKey, NoSuchKey, REMEMBERED_KEYS,
 };
+pub use content_digest::{
+    CONTENT_DIGEST, ContentDigest, ContentDigestChecker, ContentDigestError, DigestAlgorithm,
+    MAX_CONTENT_DIGEST_BYTES,
+};
+pub use http_signature::{
+    ComponentError, HttpKeyError, HttpKeySetError, HttpMessage, HttpPolicyError, HttpRequest,
+    HttpResponse, HttpSignError, HttpSignatureAlgorithm, HttpSignatureError, HttpSignatureFields,
+    HttpSignatureKey, HttpSignatureKeys, HttpSignaturePolicy, HttpSignatureScratch, HttpSigner,
+    HttpSigningKey, HttpVerifyingKeys, MAX_COMPONENTS, MAX_HTTP_SIGNATURE_KEYS,
+    MAX_SIGNATURE_BASE_BYTES, MAX_SIGNATURE_FIELD_BYTES, MAX_SIGNATURE_LABELS, SIGNATURE,
+    SIGNATURE_INPUT, SignatureBaseError, SignatureFieldError, VerifiedMessage, signature_base,
+};
 pub use key_table::{
     KeyRefusal, KeyRejection, KeyTable, KeyTableError, MAX_TABLE_KEYS, Rehash, TracedKey,
     VerifiedKey,
 };
 pub use pepper::{KeyHash, KeyHasher, MAX_PEPPERS, PepperError, PepperVersion};
+pub use replay_memory::{MAX_REPLAY_CAPACITY, ReplayError, ReplayMemory, ReplayMemoryError};
 pub use replay_window::{OutsideWindow, TimeWindow, TimeWindowError};
+pub use request::{
+    MAX_CANONICAL_BYTES, REQUEST_SIGNATURE, RequestError, RequestKey, RequestParts,
+    RequestSignError, VerifiedRequest, sign_request, verify_request,
+};
+pub use request_purpose::{
+    MAX_PURPOSE_BYTES, MAX_PURPOSE_FIELDS, Purpose, PurposeKey, PurposeSignError,
+};
 pub use request_rejection::RequestRejection;
 pub use rotation::{
     Epoch, KeyId, MAX_MEMBER_NAME_BYTES, MAX_RING_VERSIONS, MAX_SECRET_NAME_BYTES, MemberName,

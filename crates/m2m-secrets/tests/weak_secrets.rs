@@ -1,5 +1,4 @@
 //! What is no secret.
-#![allow(clippy::unwrap_used)] // helpers of tests
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
