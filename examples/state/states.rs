@@ -1,5 +1,6 @@
 //! Each kind of state that `survive` and `fleet` kill processes over.
 
+mod authority;
 mod claims;
 mod deletions;
 mod pairs;
@@ -30,6 +31,7 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
         Box::new(revocations::Revoking),
         Box::new(pairs::Pairs),
         Box::new(claims::Claims),
+        Box::new(authority::Issuing),
         Box::new(deletions::Deletions),
     ]
 }

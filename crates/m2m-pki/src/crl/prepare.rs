@@ -312,6 +312,11 @@ impl SignedCrl {
         &self.der
     }
 
+    /// It in PEM (RFC 7468 §6), as OpenSSL's tools read it.
+    pub fn to_pem(&self) -> String {
+        crate::pem::encode("X509 CRL", &self.der)
+    }
+
     /// [`SignedCrl::der`], to keep.
     pub fn into_der(self) -> Vec<u8> {
         self.der
