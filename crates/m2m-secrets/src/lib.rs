@@ -52,10 +52,18 @@ pub use request_purpose::{
     MAX_PURPOSE_BYTES, MAX_PURPOSE_FIELDS, Purpose, PurposeKey, PurposeSignError,
 };
 pub use request_rejection::RequestRejection;
+#[cfg(feature = "_mutants")]
+#[doc(hidden)]
+pub use rotation::Mutation;
 pub use rotation::{
-    Epoch, KeyId, MAX_MEMBER_NAME_BYTES, MAX_RING_VERSIONS, MAX_SECRET_NAME_BYTES, MemberName,
-    NameError, Ring, RingError, RingSignError, RingVerifyError, RingVersion, SecretName,
-    SecretVersion, Uses,
+    Acknowledgement, AdoptError, Adoption, Advice, Applied, Blocker, Command, CommandError,
+    CommandId, EmergencyError, EmergencyPlan, Epoch, Event, EventKind, Evidence, FencingToken,
+    GrantError, Ground, HearError, Heard, KeyId, Keyring, LeaseGrant, MAX_MEMBER_NAME_BYTES,
+    MAX_MEMBERS, MAX_RING_VERSIONS, MAX_SECRET_NAME_BYTES, Member, MemberAdoption, MemberName,
+    Membership, NameError, Order, Overlap, Policy, PolicyBuilder, PolicyError, Presence, Reach,
+    Record, RetireCertificate, RevocationStatus, Ring, RingDelivery, RingError, RingSignError,
+    RingVerifyError, RingVersion, Role, Rotation, SecretName, SecretVersion, Snapshot, Stage,
+    Standby, Uses,
 };
 pub use scanner::{FoundKey, KeyScanner, MAX_SCANNED_FORMATS, ScannerError};
 pub use shared_secret::{MIN_SECRET_BYTES, SharedSecret, WeakSecret};

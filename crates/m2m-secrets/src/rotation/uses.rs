@@ -97,4 +97,9 @@ impl Fence {
         Timestamp::from_unix_seconds(self.lease_until.load(Ordering::Relaxed))
             .unwrap_or(Timestamp::MAX)
     }
+
+    pub(crate) fn set_lease(&self, until: Timestamp) {
+        self.lease_until
+            .store(until.unix_seconds(), Ordering::Relaxed);
+    }
 }
