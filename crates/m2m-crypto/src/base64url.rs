@@ -11,6 +11,13 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// [`decode`] of exactly `N` bytes.
+pub(crate) fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
+}
+
 /// [`decode`] into memory that is wiped, intermediates included.
 pub(crate) fn decode_secret(text: &str) -> Option<SecretBytes> {
     let mut bytes = Zeroizing::new(vec![0; text.len() / 4 * 3 + 3]);

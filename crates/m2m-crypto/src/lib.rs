@@ -37,5 +37,5 @@ pub use random::{RandomError, SecureRandom, SystemRandom};
 pub use rustls_pki_types::SubjectPublicKeyInfoDer;
 pub use secret::SecretBytes;
 pub use signing_key::{RsaModulus, SigningKey};
-pub use thumbprint::Thumbprint;
+pub use thumbprint::{CertificateThumbprint, Thumbprint, ThumbprintError};
 pub use verifying_key::VerifyingKey;

@@ -15,9 +15,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use m2m_crypto::{KeyError, sha256};
+use m2m_crypto::{CertificateThumbprint, KeyError};
 use m2m_types::Timestamp;
 use rustls_pki_types::CertificateDer;
 
@@ -38,7 +36,7 @@ pub struct Certificate {
 
 struct Inner {
     der: CertificateDer<'static>,
-    thumbprint: [u8; 32],
+    thumbprint: CertificateThumbprint,
     facts: Facts,
 }
 
@@ -98,7 +96,7 @@ impl Certificate {
         Ok(Self {
             inner: Arc::new(Inner {
                 der: CertificateDer::from(der.to_vec()),
-                thumbprint: sha256(der),
+                thumbprint: CertificateThumbprint::of_der(der),
                 facts,
             }),
         })
@@ -269,15 +267,15 @@ impl Certificate {
         &self.inner.facts.tbs
     }
 
-    /// SHA-256 of the DER.
-    pub fn thumbprint(&self) -> &[u8; 32] {
+    /// SHA-256 of the DER: what a token that is bound to this certificate names (RFC 8705 §3.1).
+    pub fn thumbprint(&self) -> &CertificateThumbprint {
         &self.inner.thumbprint
     }
 
     /// [`Certificate::thumbprint`] in base64url: what a bound token says as `x5t#S256`
     /// (RFC 8705 §3.1).
     pub fn x5t_s256(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.thumbprint())
+        self.inner.thumbprint.to_string()
     }
 
     /// Whether `key` made its signature. One rule of many: not that the key's holder may issue.

@@ -3,7 +3,7 @@
 mod confirmation;
 mod parse;
 
-pub(crate) use confirmation::Confirmation;
+pub use confirmation::Confirmation;
 pub(crate) use parse::{Facts, MAX_NAME_BYTES, Text, parse};
 
 use std::fmt;
@@ -102,6 +102,12 @@ impl<'a> Claims<'a> {
     /// `nbf`: the first second in which it holds (RFC 7519 §4.1.5).
     pub fn not_before(&self) -> Option<Timestamp> {
         self.facts.not_before
+    }
+
+    /// `cnf`: what the token is bound to (RFC 7800). To know is not to have checked: that is
+    /// [`crate::Verifier::verify_presented`].
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        self.facts.confirmation
     }
 
     /// The whole payload as JSON, as the issuer wrote it.

@@ -22,7 +22,7 @@ mod unverified;
 mod verified;
 mod verify;
 
-pub use claims::{ClaimError, Claims};
+pub use claims::{ClaimError, Claims, Confirmation};
 pub use error::{ClaimName, Found, HeaderProblem, Part, Rejection, VerifyError};
 pub use excerpt::Excerpt;
 pub use json::JsonError;

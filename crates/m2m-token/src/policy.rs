@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use m2m_crypto::{CertificateThumbprint, Thumbprint};
 use m2m_types::Live;
 
 use crate::error::VerifyError;
@@ -194,8 +195,8 @@ fn same_media_type(a: &str, b: &str) -> bool {
 /// A token that is bound (`cnf`, RFC 7800) is taken only with the proof it is bound to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Presenter {
-    pub(crate) certificate: Option<[u8; 32]>,
-    pub(crate) key: Option<[u8; 32]>,
+    pub(crate) certificate: Option<CertificateThumbprint>,
+    pub(crate) key: Option<Thumbprint>,
 }
 
 impl Presenter {
@@ -207,19 +208,19 @@ impl Presenter {
         }
     }
 
-    /// The presenter proved in the TLS handshake that it holds the key of the certificate whose DER
-    /// has this SHA-256 (`x5t#S256`, RFC 8705 §3.1).
+    /// The presenter proved in the TLS handshake that it holds the key of this certificate
+    /// (`x5t#S256`, RFC 8705 §3.1). A bare hash is that of the certificate's DER.
     #[must_use]
-    pub const fn with_certificate(mut self, sha256_of_der: [u8; 32]) -> Self {
-        self.certificate = Some(sha256_of_der);
+    pub fn with_certificate(mut self, thumbprint: impl Into<CertificateThumbprint>) -> Self {
+        self.certificate = Some(thumbprint.into());
         self
     }
 
-    /// The presenter proved that it holds the key with this RFC 7638 thumbprint (`jkt`, RFC 9449
-    /// §6.1).
+    /// The presenter proved that it holds this key (`jkt`, RFC 9449 §6.1). A bare hash is the key's
+    /// RFC 7638 thumbprint.
     #[must_use]
-    pub const fn with_key(mut self, thumbprint: [u8; 32]) -> Self {
-        self.key = Some(thumbprint);
+    pub fn with_key(mut self, thumbprint: impl Into<Thumbprint>) -> Self {
+        self.key = Some(thumbprint.into());
         self
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use m2m_crypto::{CertificateThumbprint, Thumbprint};
+use m2m_types::Timestamp;
 use serde::Serialize;
 
-use m2m_types::Timestamp;
+use crate::claims::Confirmation;
 
 /// What a token is to say. Who issues it, when, its name (`jti`) and its type come from the
 /// [`crate::Minter`].
@@ -36,15 +38,8 @@ pub struct TokenRequest<'a, C: ?Sized = ()> {
     pub(crate) client_id: Option<&'a str>,
     pub(crate) session_id: Option<&'a str>,
     pub(crate) scope: Option<&'a str>,
-    pub(crate) binding: Option<Binding>,
+    pub(crate) binding: Option<Confirmation>,
     pub(crate) claims: Option<&'a C>,
-}
-
-/// What a token is to be bound to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Binding {
-    pub(crate) method: &'static str,
-    pub(crate) hash: [u8; 32],
 }
 
 impl<'a> TokenRequest<'a> {
@@ -102,24 +97,21 @@ impl<'a, C: ?Sized> TokenRequest<'a, C> {
         self
     }
 
-    /// Binds it to the certificate whose DER has this SHA-256 (`x5t#S256`, RFC 8705 §3.1): nobody
-    /// else can use it.
+    /// Binds it to this certificate (`x5t#S256`, RFC 8705 §3.1): nobody else can use it. A bare hash
+    /// is that of the certificate's DER.
     #[must_use]
-    pub fn with_certificate_binding(mut self, sha256_of_der: [u8; 32]) -> Self {
-        self.binding = Some(Binding {
-            method: "x5t#S256",
-            hash: sha256_of_der,
-        });
+    pub fn with_certificate_binding(
+        mut self,
+        thumbprint: impl Into<CertificateThumbprint>,
+    ) -> Self {
+        self.binding = Some(Confirmation::Certificate(thumbprint.into()));
         self
     }
 
-    /// Binds it to the key with this RFC 7638 thumbprint (`jkt`, RFC 9449 §6.1).
+    /// Binds it to this key (`jkt`, RFC 9449 §6.1). A bare hash is the key's RFC 7638 thumbprint.
     #[must_use]
-    pub fn with_key_binding(mut self, thumbprint: [u8; 32]) -> Self {
-        self.binding = Some(Binding {
-            method: "jkt",
-            hash: thumbprint,
-        });
+    pub fn with_key_binding(mut self, thumbprint: impl Into<Thumbprint>) -> Self {
+        self.binding = Some(Confirmation::Key(thumbprint.into()));
         self
     }
 

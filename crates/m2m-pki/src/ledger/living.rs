@@ -40,7 +40,7 @@ pub enum SpreadError {
 impl Certificate {
     /// Its name in a set of revocations: its thumbprint, which is also what a bound token says.
     pub fn revocation_target(&self) -> Target<'_> {
-        Target::CertificateThumbprint(self.thumbprint())
+        Target::CertificateThumbprint(self.thumbprint().as_bytes())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `VerifiedPeer`: the proof that a chain held, and what to ask of it later.
 
+use m2m_crypto::CertificateThumbprint;
 use m2m_types::{ServiceId, Timestamp, TrustDomain};
 
 use super::error::ChainError;
@@ -80,7 +81,7 @@ impl VerifiedPeer {
     }
 
     /// SHA-256 of its certificate, to which tokens are bound (RFC 8705 §3.1).
-    pub fn thumbprint(&self) -> &[u8; 32] {
+    pub fn thumbprint(&self) -> &CertificateThumbprint {
         self.leaf.thumbprint()
     }
 

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use m2m_crypto::CertificateThumbprint;
 use m2m_types::{ServiceId, Timestamp};
 use rustls_pki_types::CertificateDer;
 
@@ -41,7 +42,7 @@ pub(super) struct Known {
 /// Which peer: its certificate, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct KnownKey {
-    thumbprint: [u8; 32],
+    thumbprint: CertificateThumbprint,
     is_client: bool,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use m2m_crypto::CertificateThumbprint;
 use m2m_types::{ClockError, ServiceId, Timestamp};
 use rustls::{CertificateError as Alert, Error};
 
@@ -72,7 +73,7 @@ impl Peer {
     }
 
     /// SHA-256 of its certificate: what a bound token says (RFC 8705 §3.1).
-    pub fn thumbprint(&self) -> &[u8; 32] {
+    pub fn thumbprint(&self) -> &CertificateThumbprint {
         self.certificate().thumbprint()
     }
 

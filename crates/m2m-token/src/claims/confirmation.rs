@@ -2,22 +2,40 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use m2m_crypto::{CertificateThumbprint, Thumbprint};
 
 use super::is_string;
 use crate::error::{ClaimName, VerifyError};
 use crate::json::{FEW_BLOCKS, Kind, Member, Members};
 use crate::policy::Presenter;
 
-/// What a token is bound to.
+/// What a token is bound to: only who proves to hold it may present the token (RFC 7800).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Confirmation {
-    /// `x5t#S256`: the SHA-256 of the certificate's DER (RFC 8705 §3.1).
-    Certificate([u8; 32]),
-    /// `jkt`: the RFC 7638 thumbprint of a key (RFC 9449 §6.1).
-    Key([u8; 32]),
+#[non_exhaustive]
+pub enum Confirmation {
+    /// `x5t#S256`: the presenter's TLS certificate (RFC 8705 §3.1).
+    Certificate(CertificateThumbprint),
+    /// `jkt`: a key, by its RFC 7638 thumbprint (RFC 9449 §6.1).
+    Key(Thumbprint),
 }
 
 impl Confirmation {
+    /// The name of its member of `cnf`.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "x5t#S256",
+            Self::Key(_) => "jkt",
+        }
+    }
+
+    /// The hash that the member is, in base64url.
+    pub(crate) const fn hash(&self) -> &[u8; 32] {
+        match self {
+            Self::Certificate(thumbprint) => thumbprint.as_bytes(),
+            Self::Key(thumbprint) => thumbprint.as_bytes(),
+        }
+    }
+
     /// Reads `cnf`, which must be an object with one member that we know how to check.
     // Not inlined: few tokens have it, and all would pay for the memory it takes on the stack.
     #[inline(never)]
@@ -48,9 +66,9 @@ impl Confirmation {
             return Err(refused);
         }
         if method.is_named(object, b"x5t#S256") {
-            Ok(Self::Certificate(hash))
+            Ok(Self::Certificate(hash.into()))
         } else if method.is_named(object, b"jkt") {
-            Ok(Self::Key(hash))
+            Ok(Self::Key(hash.into()))
         } else {
             Err(refused)
         }
@@ -58,14 +76,16 @@ impl Confirmation {
 
     /// Whether `presenter` is who the token is bound to.
     pub(crate) fn check(&self, presenter: &Presenter) -> Result<(), VerifyError> {
-        let (method, bound, shown) = match self {
-            Self::Certificate(hash) => ("x5t#S256", hash, presenter.certificate),
-            Self::Key(hash) => ("jkt", hash, presenter.key),
+        let method = self.method();
+        // Public values all: a plain comparison tells nobody anything.
+        let same = match self {
+            Self::Certificate(bound) => presenter.certificate.map(|shown| shown == *bound),
+            Self::Key(bound) => presenter.key.map(|shown| shown == *bound),
         };
-        match shown {
+        match same {
             None => Err(VerifyError::BindingMissing { method }),
-            Some(shown) if m2m_crypto::constant_time_eq(&shown, bound) => Ok(()),
-            Some(_) => Err(VerifyError::BindingMismatch { method }),
+            Some(true) => Ok(()),
+            Some(false) => Err(VerifyError::BindingMismatch { method }),
         }
     }
 }

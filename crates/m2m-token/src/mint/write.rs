@@ -94,7 +94,7 @@ pub(super) fn registered_room<C: ?Sized>(
     let not_before = request.not_before.map_or(0, |_| ",\"nbf\":".len() + DATE);
     let binding = request.binding.as_ref();
     let binding = binding.map_or(0, |binding| {
-        ",\"cnf\":{\"\":\"\"}".len() + binding.method.len() + HASH_CHARS
+        ",\"cnf\":{\"\":\"\"}".len() + binding.method().len() + HASH_CHARS
     });
     room.bytes += ALWAYS + not_before + binding;
     room.needed()
@@ -312,11 +312,11 @@ pub(super) fn payload<C: ?Sized>(
     if let Some(binding) = &request.binding {
         let mut text = [0; HASH_CHARS];
         URL_SAFE_NO_PAD
-            .encode_slice(binding.hash, &mut text)
+            .encode_slice(binding.hash(), &mut text)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
         let hash = std::str::from_utf8(&text).unwrap_or_default();
         writer.text(",\"cnf\":{\"")?;
-        writer.text(binding.method)?;
+        writer.text(binding.method())?;
         writer.text("\":\"")?;
         writer.text(hash)?;
         writer.text("\"}")?;
