@@ -9,8 +9,8 @@ mod usual;
 
 pub use error::JsonError;
 use scan::Scanner;
-use strings::StringEnds;
-pub(crate) use strings::{MAX_BLOCKS, Unescaped, unescape_into};
+use strings::{MAX_BLOCKS, StringEnds};
+pub(crate) use strings::{Unescaped, unescape_into};
 
 /// The deepest nesting of arrays and objects, the outer object included. Tokens in use have 2 or 3;
 /// recursion to this depth needs little stack.
@@ -22,8 +22,8 @@ const MAX_NESTED_NAMES: usize = 128;
 /// The longest text that is scanned, in bytes: a JWK with certificates in it. Positions are kept in
 /// 16 bits.
 pub(crate) const MAX_TEXT: usize = StringEnds::<MAX_BLOCKS>::MAX_TEXT;
-/// Room for texts of nearly 2 KiB, which is soon made.
-pub(crate) const FEW_BLOCKS: usize = 32;
+/// Room for a short object with few members, which is soon made.
+pub(crate) type FewMembers = Members<16, 16, 16>;
 
 /// The text that `bytes` are.
 #[inline]
@@ -149,22 +149,25 @@ impl Member {
 
 /// The members of an object, in the order in which they are written, and room to find them.
 /// Made once and used again: finding a value's members needs no fresh memory.
-pub(crate) struct Members<const BLOCKS: usize = MAX_BLOCKS> {
-    list: [Member; MAX_MEMBERS],
+pub(crate) struct Members<
+    const BLOCKS: usize = MAX_BLOCKS,
+    const MEMBERS: usize = MAX_MEMBERS,
+    const NESTED: usize = MAX_NESTED_NAMES,
+> {
+    list: [Member; MEMBERS],
     len: usize,
-    nested: [Name; MAX_NESTED_NAMES],
+    nested: [Name; NESTED],
     strings: StringEnds<BLOCKS>,
 }
 
-impl<const BLOCKS: usize> Members<BLOCKS> {
-    /// The longest text there is room for, in bytes.
-    pub(crate) const MAX_TEXT: usize = StringEnds::<BLOCKS>::MAX_TEXT;
-
+impl<const BLOCKS: usize, const MEMBERS: usize, const NESTED: usize>
+    Members<BLOCKS, MEMBERS, NESTED>
+{
     pub(crate) const fn new() -> Self {
         Self {
-            list: [Member::EMPTY; MAX_MEMBERS],
+            list: [Member::EMPTY; MEMBERS],
             len: 0,
-            nested: [Member::EMPTY.name; MAX_NESTED_NAMES],
+            nested: [Member::EMPTY.name; NESTED],
             strings: StringEnds::new(),
         }
     }
@@ -176,7 +179,7 @@ impl<const BLOCKS: usize> Members<BLOCKS> {
     /// Scans `text`, which must be one JSON object and nothing else.
     pub(crate) fn scan(&mut self, text: &str) -> Result<(), JsonError> {
         self.len = 0;
-        if text.len() > Self::MAX_TEXT {
+        if text.len() > StringEnds::<BLOCKS>::MAX_TEXT {
             return Err(JsonError::TooLong);
         }
         let text = text.as_bytes();

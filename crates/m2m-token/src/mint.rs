@@ -18,19 +18,16 @@ use serde::Serialize;
 
 use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Base64Url, encoded_len};
-use crate::claims::MAX_NAME_BYTES;
 use crate::header;
-use crate::json::{self, FEW_BLOCKS, JsonError, MAX_BLOCKS, Members};
+use crate::json::{self, FewMembers, JsonError, Members};
 use crate::policy::{Rule, TokenType};
 use crate::request::TokenRequest;
 use crate::signing_keys::{ActiveKey, SigningKeyRing};
 use prepared::Draft;
-use write::{Dates, Registered, Writer};
+use write::{Dates, Registered, Room};
 
 /// How many random bytes a token's name is made of: nobody guesses one, and none comes twice.
 const TOKEN_ID_BYTES: usize = 16;
-/// How long a caller's own claims are usually at most: that many bytes are kept ready for them.
-const SMALL_CLAIMS: usize = 1024;
 /// [`TOKEN_ID_BYTES`] in base64url.
 const TOKEN_ID_CHARS: usize = encoded_len(TOKEN_ID_BYTES);
 
@@ -54,6 +51,8 @@ const TOKEN_ID_CHARS: usize = encoded_len(TOKEN_ID_BYTES);
 /// ```
 pub struct Minter {
     issuer: Box<str>,
+    /// What the claims of all its tokens begin with.
+    opening: Box<[u8]>,
     token_type: Box<str>,
     keys: Arc<SigningKeyRing>,
     codec: Base64Url,
@@ -84,13 +83,12 @@ impl Minter {
             Rule::JwtOrAbsent => Box::from("JWT"),
             _ => return Err(MintError::Unnamed),
         };
-        if !is_name(issuer) {
-            return Err(MintError::Unnamed);
-        }
+        let opening = write::opening(issuer).map_err(|_| MintError::Unnamed)?;
         let codec = Base64Url::new();
         let header = EncodedHeader::new(&token_type, &keys.active(), &codec)?;
         Ok(Self {
             issuer: Box::from(issuer),
+            opening,
             token_type,
             keys,
             codec,
@@ -110,17 +108,22 @@ impl Minter {
         random: &dyn SecureRandom,
     ) -> Result<String, MintError> {
         let key = self.keys.active();
-        let draft = self.draft(&key, request, now, random)?;
-        self.sign(&key, draft)
+        let mut room = Room::new();
+        let draft = self.draft(&key, request, now, random, &mut room)?;
+        self.sign(&key, draft, &mut room)
     }
 
     /// Signs what was drafted.
     #[inline]
-    fn sign(&self, key: &ActiveKey, mut draft: Draft) -> Result<String, MintError> {
-        let (token, room) = draft.buffer.split_at_mut(draft.front);
-        let (input, text) = token.split_at_mut(draft.input_len);
-        let text = text.get_mut(..=draft.signature_chars).unwrap_or_default();
+    fn sign(
+        &self,
+        key: &ActiveKey,
+        mut draft: Draft,
+        room: &mut Room,
+    ) -> Result<String, MintError> {
+        let (input, text) = draft.text.split_at_mut(draft.input_len);
         let algorithm = key.signer.algorithm();
+        let room = room.bytes(key.signer.signature_bytes());
         let length = key
             .signer
             .sign(input, room)
@@ -146,7 +149,7 @@ impl Minter {
     ) -> Result<PreparedToken, MintError> {
         let key = self.keys.active();
         Ok(PreparedToken {
-            draft: self.draft(&key, request, now, random)?,
+            draft: self.draft(&key, request, now, random, &mut Room::new())?,
             kid: Arc::clone(&key.kid),
             verifier: key.signer.verifier(),
         })
@@ -168,9 +171,8 @@ impl Minter {
         let refused = MintError::Attach {
             algorithm: verifier.algorithm(),
         };
-        let (input, rest) = draft.buffer.split_at_mut(draft.input_len);
+        let (input, text) = draft.text.split_at_mut(draft.input_len);
         verifier.verify(input, signature).map_err(|_| refused)?;
-        let text = rest.get_mut(..=draft.signature_chars).ok_or(refused)?;
         self.write_signature(signature, text).ok_or(refused)?;
         draft.finish()
     }
@@ -183,93 +185,53 @@ impl Minter {
         (written == text.len()).then_some(())
     }
 
-    /// Everything but the signature. The claims are written as JSON behind the place where the token
-    /// will end, checked there, and encoded towards the front, so that one allocation is enough.
+    /// Everything but the signature. The claims are written as JSON into `room`, checked there, and
+    /// encoded to where the token will be.
     fn draft<C: Serialize + ?Sized>(
         &self,
         key: &ActiveKey,
         request: &TokenRequest<'_, C>,
         now: Timestamp,
         random: &dyn SecureRandom,
+        room: &mut Room,
     ) -> Result<Draft, MintError> {
         let dates = self.dates(request, now)?;
-        let texts = [
-            ("sub", Some(request.subject)),
-            ("aud", Some(request.audience)),
-            ("jti", request.token_id),
-            ("client_id", request.client_id),
-            ("sid", request.session_id),
-        ];
-        for (name, text) in texts {
-            if text.is_some_and(|text| !is_name(text)) {
-                return Err(MintError::Text { name });
-            }
-        }
-        // A scope may be of any length, but verifiers refuse control characters in it as well.
-        if request.scope.is_some_and(has_control_characters) {
-            return Err(MintError::Text { name: "scope" });
-        }
         let mut token_id = [0; TOKEN_ID_CHARS];
         let registered = Registered {
-            issuer: &self.issuer,
+            opening: &self.opening,
             token_id: match request.token_id {
                 Some(token_id) => token_id,
                 None => self.random_token_id(random, &mut token_id)?,
             },
             dates,
         };
-        let mut small = [0; SMALL_CLAIMS];
-        let mut large = Vec::new();
-        let further = match request.claims {
-            Some(claims) => Some(write::further(claims, &mut small, &mut large)?),
-            None => None,
-        };
-        let further = further.map(join).transpose()?;
-        let (registered_room, escapes) = write::registered_room(&registered, request);
-        let payload_room = registered_room + further.map_or(0, <[u8]>::len);
-        let signature_bytes = key.signer.signature_bytes();
-        let signature_chars = encoded_len(signature_bytes);
-        // The token in front, and behind it the place where JSON, and in the end the signature, is
-        // written before it is encoded.
+        let (payload, further_at) = write::payload(room, &registered, request)?;
+        if let Some(further) = further_at.and_then(|at| payload.get_mut(at..)) {
+            join(further)?;
+        }
         let known = self.header.load();
         let made;
         let header = match known.as_ref().filter(|known| known.is_of(key)) {
             Some(known) => &known.text,
             None => {
-                made = Arc::new(EncodedHeader::new(&self.token_type, key, &self.codec)?);
-                self.header.store(Some(Arc::clone(&made)));
+                made = self.header_of(key)?;
                 &made.text
             }
         };
-        let front = header.len() + encoded_len(payload_room) + signature_chars + 2;
-        if front > 2 * MAX_TOKEN_BYTES {
-            return Err(MintError::too_long(front));
-        }
-        let room = payload_room.max(signature_bytes);
-        let mut buffer = vec![0; front + room];
-        let (text, room) = buffer.split_at_mut(front);
-
-        let (header_text, text) = text.split_at_mut(header.len());
-        header_text.copy_from_slice(header);
-        let payload = Writer::fill(room, escapes, |writer| {
-            write::payload(writer, &registered, request, further)
-        })?;
         let input_len = header.len() + 1 + encoded_len(payload.len());
-        let token_len = input_len + 1 + signature_chars;
+        let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
         if token_len > MAX_TOKEN_BYTES {
             return Err(MintError::too_long(token_len));
         }
-        let (dot, text) = text.split_first_mut().ok_or(MintError::Serialize)?;
+        let mut text = vec![0; token_len];
+        let (header_text, rest) = text.split_at_mut(header.len());
+        header_text.copy_from_slice(header);
+        let (dot, rest) = rest.split_first_mut().ok_or(MintError::Serialize)?;
         *dot = b'.';
         self.codec
-            .encode(payload, text)
+            .encode(payload, rest)
             .ok_or(MintError::Serialize)?;
-        Ok(Draft {
-            buffer,
-            front,
-            input_len,
-            signature_chars,
-        })
+        Ok(Draft { text, input_len })
     }
 
     /// The header of tokens of `key`, kept for the next one.
@@ -321,14 +283,10 @@ impl Minter {
 impl EncodedHeader {
     fn new(token_type: &str, key: &ActiveKey, codec: &Base64Url) -> Result<Self, MintError> {
         let algorithm = key.signer.algorithm().name();
-        let (room, escapes) = write::header_room(token_type, algorithm, &key.kid);
-        let mut json = vec![0; room];
-        let header = Writer::fill(&mut json, escapes, |writer| {
-            write::header(writer, token_type, algorithm, &key.kid)
-        })?;
+        let header = write::header(token_type, algorithm, &key.kid)?;
         let mut text = vec![0; encoded_len(header.len())].into_boxed_slice();
         codec
-            .encode(header, &mut text)
+            .encode(&header, &mut text)
             .ok_or(MintError::Serialize)?;
         let kid = Arc::clone(&key.kid);
         Ok(Self { kid, text })
@@ -340,21 +298,14 @@ impl EncodedHeader {
     }
 }
 
-/// Whether verifiers take `text` for a name.
-fn is_name(text: &str) -> bool {
-    (1..=usize::from(MAX_NAME_BYTES)).contains(&text.len()) && !has_control_characters(text)
-}
-
-fn has_control_characters(text: &str) -> bool {
-    write::any_byte(text, |byte| byte.is_ascii_control())
-}
-
 /// Checks the caller's own claims as a verifier will, and makes them go on where the registered ones
 /// end: they must be one strict JSON object, none of whose members has a registered name.
-fn join(further: &mut [u8]) -> Result<&[u8], MintError> {
-    let is_empty = match further.len() <= Members::<FEW_BLOCKS>::MAX_TEXT {
-        true => check(further, &mut Members::<FEW_BLOCKS>::new())?,
-        false => check(further, &mut Members::<MAX_BLOCKS>::new())?,
+fn join(further: &mut [u8]) -> Result<(), MintError> {
+    let is_empty = match check(further, &mut FewMembers::new()) {
+        Err(MintError::Claims {
+            problem: JsonError::TooLong | JsonError::TooManyMembers,
+        }) => check(further, &mut <Members>::new())?,
+        checked => checked?,
     };
     match further.first_mut() {
         // Nothing follows the registered claims: white space instead of a comma.
@@ -362,15 +313,15 @@ fn join(further: &mut [u8]) -> Result<&[u8], MintError> {
         Some(brace @ b'{') => *brace = b',',
         _ => return Err(MintError::Serialize),
     }
-    Ok(further)
+    Ok(())
 }
 
 /// Says whether there are no members, if those there are may be there.
 // Not inlined: there are two of them, and the larger one's memory is not for all to carry.
 #[inline(never)]
-fn check<const BLOCKS: usize>(
+fn check<const BLOCKS: usize, const MEMBERS: usize, const NESTED: usize>(
     further: &[u8],
-    members: &mut Members<BLOCKS>,
+    members: &mut Members<BLOCKS, MEMBERS, NESTED>,
 ) -> Result<bool, MintError> {
     let scanned = json::text(further).and_then(|text| members.scan(text));
     for member in members.as_slice() {

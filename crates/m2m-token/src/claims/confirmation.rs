@@ -6,7 +6,7 @@ use m2m_crypto::{CertificateThumbprint, Thumbprint};
 
 use super::is_string;
 use crate::error::{ClaimName, VerifyError};
-use crate::json::{FEW_BLOCKS, Kind, Member, Members};
+use crate::json::{FewMembers, Kind, Member};
 use crate::policy::Presenter;
 
 /// What a token is bound to: only who proves to hold it may present the token (RFC 7800).
@@ -51,7 +51,7 @@ impl Confirmation {
             });
         }
         let object = member.json(payload);
-        let mut members = Members::<FEW_BLOCKS>::new();
+        let mut members = FewMembers::new();
         members.scan(object).map_err(|_| refused)?;
         let object = object.as_bytes();
         let [method] = members.as_slice() else {

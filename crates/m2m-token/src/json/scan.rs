@@ -2,8 +2,7 @@
 
 use super::strings::StringEnds;
 use super::{
-    JsonError, Kind, MAX_DEPTH, MAX_MEMBERS, MAX_NESTED_NAMES, Member, Name, Span, Unescaped,
-    tag_of, tag_of_slowly,
+    JsonError, Kind, MAX_DEPTH, MAX_MEMBERS, Member, Name, Span, Unescaped, tag_of, tag_of_slowly,
 };
 
 /// Goes through a text once. Positions are passed along rather than kept, so that the processor keeps
@@ -11,13 +10,13 @@ use super::{
 pub(super) struct Scanner<'t, 'm, const BLOCKS: usize> {
     pub(super) text: &'t [u8],
     pub(super) strings: &'m StringEnds<BLOCKS>,
-    nested: &'m mut [Name; MAX_NESTED_NAMES],
+    nested: &'m mut [Name],
     nested_len: usize,
 }
 
 /// The members of the outer object that were found so far.
 pub(super) struct FoundMembers<'m> {
-    pub(super) list: &'m mut [Member; MAX_MEMBERS],
+    pub(super) list: &'m mut [Member],
     pub(super) len: usize,
     /// The [`Name::bit`]s of their names. Most names have one of their own, so that nothing needs to
     /// be compared.
@@ -43,7 +42,7 @@ impl<'t, 'm, const BLOCKS: usize> Scanner<'t, 'm, BLOCKS> {
     pub(super) fn new(
         text: &'t [u8],
         strings: &'m StringEnds<BLOCKS>,
-        nested: &'m mut [Name; MAX_NESTED_NAMES],
+        nested: &'m mut [Name],
     ) -> Self {
         Self {
             text,
@@ -54,10 +53,7 @@ impl<'t, 'm, const BLOCKS: usize> Scanner<'t, 'm, BLOCKS> {
     }
 
     /// Puts the members of the object that the text is into `list`, and gives their number.
-    pub(super) fn outer_object(
-        &mut self,
-        list: &mut [Member; MAX_MEMBERS],
-    ) -> Result<usize, JsonError> {
+    pub(super) fn outer_object(&mut self, list: &mut [Member]) -> Result<usize, JsonError> {
         let mut found = FoundMembers {
             list,
             len: 0,

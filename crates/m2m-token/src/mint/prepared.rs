@@ -18,10 +18,8 @@ pub struct PreparedToken {
 impl PreparedToken {
     /// What is to be signed (RFC 7515 §5.1): ASCII, hashed by the signer as its algorithm says.
     pub fn signing_input(&self) -> &[u8] {
-        self.draft
-            .buffer
-            .get(..self.draft.input_len)
-            .unwrap_or_default()
+        let draft = &self.draft;
+        draft.text.get(..draft.input_len).unwrap_or_default()
     }
 
     /// Which key must sign it.
@@ -43,25 +41,17 @@ impl fmt::Debug for PreparedToken {
     }
 }
 
-/// A token and the memory it is written in.
+/// A token whose signature is yet to be written.
 pub(super) struct Draft {
-    pub(super) buffer: Vec<u8>,
-    /// Where the room begins in which things are written before they are encoded.
-    pub(super) front: usize,
+    /// As long as the token will be.
+    pub(super) text: Vec<u8>,
+    /// How much of it is signed; then come a dot and the signature.
     pub(super) input_len: usize,
-    pub(super) signature_chars: usize,
 }
 
 impl Draft {
-    /// The token, once its signature is written; what was worked with behind it is wiped.
-    pub(super) fn finish(mut self) -> Result<String, MintError> {
-        let length = self.input_len + 1 + self.signature_chars;
-        // Nothing else was ever written behind the token.
-        if let Some(room) = self.buffer.get_mut(self.front..) {
-            // The memory goes out with the token, so these writes cannot be left out as useless.
-            room.fill(0);
-        }
-        self.buffer.truncate(length);
-        String::from_utf8(self.buffer).map_err(|_| MintError::Serialize)
+    /// The token, once its signature is written.
+    pub(super) fn finish(self) -> Result<String, MintError> {
+        String::from_utf8(self.text).map_err(|_| MintError::Serialize)
     }
 }

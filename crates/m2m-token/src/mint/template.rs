@@ -4,8 +4,8 @@ use m2m_types::Timestamp;
 use serde::Serialize;
 
 use super::prepared::Draft;
-use super::write::{self, Escapes, Writer};
-use super::{Minter, SMALL_CLAIMS, encoded_len, is_name, join};
+use super::write::{self, Room};
+use super::{Minter, encoded_len, join};
 use crate::MAX_TOKEN_BYTES;
 use crate::base64url::Base64Url;
 use crate::mint::MintError;
@@ -41,17 +41,11 @@ impl Minter {
         if TokenType::named(&self.token_type).is_access_token() {
             return Err(MintError::Statement);
         }
-        let mut small = [0; SMALL_CLAIMS];
-        let mut large = Vec::new();
-        let claims = join(write::further(claims, &mut small, &mut large)?)?;
+        let mut room = Room::new();
+        let (json, claims_at) = write::statement(&mut room, &self.issuer, issued, claims)?;
+        join(json.get_mut(claims_at..).ok_or(MintError::Serialize)?)?;
         // Behind the claims come others, so the brace that ends them goes.
-        let claims = claims.strip_suffix(b"}").ok_or(MintError::Serialize)?;
-        // A byte of a name becomes six at most, and what else there is has less than 64.
-        let room = self.issuer.len() * 6 + claims.len() + 64;
-        let mut json = vec![0; room];
-        let json = Writer::fill(&mut json, Escapes::Some, |writer| {
-            write::statement(writer, &self.issuer, issued, claims)
-        })?;
+        let json = json.strip_suffix(b"}").ok_or(MintError::Serialize)?;
         let whole = json.len() - json.len() % 3;
         let (whole, rest) = json.split_at_checked(whole).unwrap_or_default();
         let mut encoded = vec![0; encoded_len(whole.len())].into_boxed_slice();
@@ -79,47 +73,23 @@ impl Minter {
         if template.issuer != self.issuer {
             return Err(MintError::Statement);
         }
-        for (name, text) in [("aud", audience), ("jti", token_id)] {
-            if !is_name(text) {
-                return Err(MintError::Text { name });
-            }
-        }
         let key = self.keys.active();
-        let (room, escapes) = write::address_room(audience, token_id);
-        let room = template.rest.len() + room;
-        let signature_bytes = key.signer.signature_bytes();
-        let signature_chars = encoded_len(signature_bytes);
         let header = self.header_of(&key)?;
         let header = &header.text;
-        let claims_room = template.encoded.len() + encoded_len(room);
-        let front = header.len() + 1 + claims_room + 1 + signature_chars;
-        if front > 2 * MAX_TOKEN_BYTES {
-            return Err(MintError::too_long(front));
-        }
-        let mut buffer = vec![0; front + room.max(signature_bytes)];
-        let (text, room) = buffer.split_at_mut(front);
-        let tail = Writer::fill(room, escapes, |writer| {
-            write::address(writer, &template.rest, audience, token_id)
-        })?;
+        let mut room = Room::new();
+        let tail = write::address(&mut room, &template.rest, audience, token_id)?;
         let input_len = header.len() + 1 + template.encoded.len() + encoded_len(tail.len());
-        let token_len = input_len + 1 + signature_chars;
+        let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
         if token_len > MAX_TOKEN_BYTES {
             return Err(MintError::too_long(token_len));
         }
-        let mut parts = Parts { text };
+        let mut text = vec![0; token_len];
+        let mut parts = Parts { text: &mut text };
         parts.copy(header)?;
         parts.copy(b".")?;
         parts.copy(&template.encoded)?;
         parts.encode(&self.codec, tail)?;
-        self.sign(
-            &key,
-            Draft {
-                buffer,
-                front,
-                input_len,
-                signature_chars,
-            },
-        )
+        self.sign(&key, Draft { text, input_len }, &mut room)
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::MintError;
 use crate::MAX_TOKEN_BYTES;
+use crate::claims::MAX_NAME_BYTES;
 use crate::json::{Member, tag_of};
 use crate::request::TokenRequest;
 
@@ -40,7 +41,8 @@ pub(super) fn reserved_name(member: &Member, text: &[u8]) -> Option<&'static str
 
 /// What the minter adds to a request.
 pub(super) struct Registered<'a> {
-    pub(super) issuer: &'a str,
+    /// See [`opening`].
+    pub(super) opening: &'a [u8],
     pub(super) token_id: &'a str,
     pub(super) dates: Dates,
 }
@@ -52,115 +54,53 @@ pub(super) struct Dates {
     pub(super) expires: Timestamp,
 }
 
-/// Whether any text must be written with escapes: JSON needs them for quotes, backslashes and control
-/// characters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Escapes {
-    /// None: texts were looked at, and are written as they are.
-    None,
-    Some,
-}
+/// How much memory is kept ready: the claims of usual tokens are shorter as JSON, and so are the
+/// signatures of all but the rarest.
+const USUAL_BYTES: usize = 1536;
 
-/// How long the registered claims of a request are at most: to the byte, if no text in them has
-/// control characters and no date is far off.
-pub(super) fn registered_room<C: ?Sized>(
-    registered: &Registered<'_>,
-    request: &TokenRequest<'_, C>,
-) -> (usize, Escapes) {
-    /// `{"iss":,"sub":,"aud":,"exp":,"iat":,"jti":}` and two dates.
-    const ALWAYS: usize = 43 + 2 * DATE;
-    const DATE: usize = 12;
-    let always = [
-        registered.issuer,
-        request.subject,
-        request.audience,
-        registered.token_id,
-    ];
-    let sometimes = [
-        (",\"client_id\":", request.client_id),
-        (",\"sid\":", request.session_id),
-        (",\"scope\":", request.scope),
-    ];
-    let mut room = Room::default();
-    for text in always {
-        room.add(text);
-    }
-    for (name, text) in sometimes {
-        if let Some(text) = text {
-            room.bytes += name.len();
-            room.add(text);
-        }
-    }
-    let not_before = request.not_before.map_or(0, |_| ",\"nbf\":".len() + DATE);
-    let binding = request.binding.as_ref();
-    let binding = binding.map_or(0, |binding| {
-        ",\"cnf\":{\"\":\"\"}".len() + binding.method().len() + HASH_CHARS
-    });
-    room.bytes += ALWAYS + not_before + binding;
-    room.needed()
-}
-
-/// How long the header is at most.
-pub(super) fn header_room(typ: &str, alg: &str, kid: &str) -> (usize, Escapes) {
-    let mut room = Room::default();
-    for text in [typ, alg, kid] {
-        room.add(text);
-    }
-    room.bytes += "{\"typ\":,\"alg\":,\"kid\":}".len();
-    room.needed()
-}
-
-/// How much room JSON takes at most.
-#[derive(Default)]
-struct Room {
-    bytes: usize,
-    escapes: usize,
+/// Memory to write in before it is encoded. What is usual needs none that is not there already.
+pub(super) struct Room {
+    usual: [u8; USUAL_BYTES],
+    more: Vec<u8>,
 }
 
 impl Room {
-    /// A string.
-    fn add(&mut self, text: &str) {
-        self.bytes += text.len() + 2;
-        if !is_plain(text) {
-            let escapes = text.bytes().map(|byte| match byte {
-                b'"' | b'\\' => 1,
-                0..0x20 => 5,
-                _ => 0,
-            });
-            self.escapes += escapes.sum::<usize>();
+    pub(super) const fn new() -> Self {
+        Self {
+            usual: [0; USUAL_BYTES],
+            more: Vec::new(),
         }
     }
 
-    fn needed(self) -> (usize, Escapes) {
-        let escapes = match self.escapes {
-            0 => Escapes::None,
-            _ => Escapes::Some,
-        };
-        (self.bytes + self.escapes, escapes)
+    /// So many bytes, the same ones each time.
+    pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
+        if length <= USUAL_BYTES {
+            return self.usual.get_mut(..length).unwrap_or_default();
+        }
+        self.more.resize(length, 0);
+        &mut self.more
     }
-}
 
-/// Whether JSON needs no escape in this text, as in nearly all names.
-fn is_plain(text: &str) -> bool {
-    !any_byte(text, |byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-}
-
-/// Whether `is` holds for any byte of `text`. Asks it of all rather than stop early: then the compiler
-/// asks it of sixteen at once.
-#[inline(always)]
-pub(super) fn any_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is(*byte));
-    let text = text.as_bytes();
-    match text.last_chunk::<16>() {
-        // The last sixteen overlap those before them.
-        Some(last) => {
-            let mut found = any(last);
-            for bytes in text.chunks_exact(16) {
-                found |= any(bytes);
+    /// What `write` writes. If it is longer than usual then it is written again, where there is room.
+    fn written<T>(
+        &mut self,
+        write: impl Fn(&mut Writer<'_>) -> Result<T, MintError>,
+    ) -> Result<(&mut [u8], T), MintError> {
+        let mut writer = Writer::to(&mut self.usual);
+        let mut told = write(&mut writer)?;
+        let length = writer.length;
+        if length > USUAL_BYTES {
+            // Longer than a token may be: no need to write it down.
+            if length > MAX_TOKEN_BYTES {
+                return Err(MintError::too_long(length));
             }
-            found
+            let mut writer = Writer::to(self.bytes(length));
+            told = write(&mut writer)?;
+            if writer.length != length {
+                return Err(MintError::Serialize);
+            }
         }
-        None => any(text),
+        Ok((self.bytes(length), told))
     }
 }
 
@@ -168,74 +108,99 @@ pub(super) fn any_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
 const HASH_CHARS: usize = 43;
 
 /// Where JSON goes: into a buffer, and beyond its end nowhere but counted.
-pub(super) struct Writer<'b> {
+struct Writer<'b> {
     buffer: &'b mut [u8],
     length: usize,
-    escapes: Escapes,
 }
 
-impl Writer<'_> {
-    /// What `write` writes, at the front of `buffer`, which must be long enough.
-    pub(super) fn fill(
-        buffer: &mut [u8],
-        escapes: Escapes,
-        write: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
-    ) -> Result<&[u8], MintError> {
-        let mut writer = Writer {
-            buffer: &mut *buffer,
-            length: 0,
-            escapes,
-        };
-        write(&mut writer).map_err(|_| MintError::Serialize)?;
-        let length = writer.length;
-        buffer.get(..length).ok_or(MintError::Serialize)
+impl<'b> Writer<'b> {
+    fn to(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, length: 0 }
     }
 
-    #[inline]
-    fn text(&mut self, text: &str) -> io::Result<()> {
-        io::Write::write_all(self, text.as_bytes())
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(place) = self.buffer.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.length = end;
     }
 
-    fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
-        serde_json::to_writer(&mut *self, value).map_err(io::Error::from)
+    #[inline(always)]
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
     }
 
-    /// A JSON string.
-    fn string(&mut self, text: &str) -> io::Result<()> {
-        if self.escapes == Escapes::Some {
+    fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), MintError> {
+        serde_json::to_writer(self, value).map_err(|_| MintError::Serialize)
+    }
+
+    /// A JSON string of whatever text.
+    fn string(&mut self, text: &str) -> Result<(), MintError> {
+        if is_unusual(text) {
             return self.json(text);
         }
+        self.quoted(text);
+        Ok(())
+    }
+
+    /// A JSON string of a text in which there is nothing to escape.
+    #[inline(always)]
+    fn quoted(&mut self, text: &str) {
         let end = self.length + text.len() + 2;
         if let Some([open, inside @ .., close]) = self.buffer.get_mut(self.length..end) {
             (*open, *close) = (b'"', b'"');
             inside.copy_from_slice(text.as_bytes());
         }
         self.length = end;
+    }
+
+    /// A JSON string of a claim's text, which verifiers take: without control characters.
+    fn claim(&mut self, name: &'static str, text: &str) -> Result<(), MintError> {
+        if is_unusual(text) {
+            if text.bytes().any(|byte| byte.is_ascii_control()) {
+                return Err(MintError::Text { name });
+            }
+            return self.json(text);
+        }
+        self.quoted(text);
         Ok(())
     }
 
-    /// A further member that is a string; `name` begins with the comma and ends with the colon.
-    fn string_member(&mut self, name: &str, value: &str) -> io::Result<()> {
-        self.text(name)?;
-        self.string(value)
+    /// [`Self::claim`] of a name: not empty, and no longer than verifiers read.
+    fn name(&mut self, name: &'static str, text: &str) -> Result<(), MintError> {
+        if !(1..=usize::from(MAX_NAME_BYTES)).contains(&text.len()) {
+            return Err(MintError::Text { name });
+        }
+        self.claim(name, text)
     }
 
-    /// A further member that is a date.
-    fn date_member(&mut self, name: &str, value: Timestamp) -> io::Result<()> {
-        self.text(name)?;
-        self.json(&value.unix_seconds())
+    /// A further member that is a date; `name` begins with the comma and ends with the colon.
+    fn date_member(&mut self, name: &str, value: Timestamp) -> Result<(), MintError> {
+        self.text(name);
+        match value.unix_seconds() {
+            // From 2001 to 2286.
+            seconds @ 1_000_000_000..10_000_000_000 => {
+                self.bytes(&ten_digits(seconds));
+                Ok(())
+            }
+            seconds => self.json(&seconds),
+        }
     }
 }
 
 impl io::Write for Writer<'_> {
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let end = self.length + bytes.len();
-        if let Some(place) = self.buffer.get_mut(self.length..end) {
-            place.copy_from_slice(bytes);
-        }
-        self.length = end;
+        self.bytes(bytes);
         Ok(bytes.len())
+    }
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -243,122 +208,212 @@ impl io::Write for Writer<'_> {
     }
 }
 
-/// The JOSE header.
-pub(super) fn header(writer: &mut Writer<'_>, typ: &str, alg: &str, kid: &str) -> io::Result<()> {
-    writer.text("{\"typ\":")?;
-    writer.string(typ)?;
-    writer.string_member(",\"alg\":", alg)?;
-    writer.string_member(",\"kid\":", kid)?;
-    writer.text("}")
-}
-
-/// The caller's own claims as JSON. Usual ones fit into a buffer that is there already; then `room` is
-/// not needed, and else they are written there, once it is known how long they are.
-pub(super) fn further<'b, C: Serialize + ?Sized>(
-    claims: &C,
-    small: &'b mut [u8],
-    room: &'b mut Vec<u8>,
-) -> Result<&'b mut [u8], MintError> {
-    let write = |buffer: &mut [u8]| {
-        let mut writer = Writer {
-            buffer,
-            length: 0,
-            escapes: Escapes::Some,
-        };
-        writer.json(claims).map_err(|_| MintError::Serialize)?;
-        Ok(writer.length)
+/// Whether there is anything in `text` that JSON escapes or that verifiers do not take: quotes,
+/// backslashes and control characters, which nearly no name has.
+#[inline]
+fn is_unusual(text: &str) -> bool {
+    let text = text.as_bytes();
+    let Some(last) = text.last_chunk::<16>() else {
+        return text.iter().any(|byte| usualness(*byte) == 0);
     };
-    let length = write(small)?;
-    if length <= small.len() {
-        return small.get_mut(..length).ok_or(MintError::Serialize);
+    // Sixteen side by side, and the last sixteen again: the compiler takes them all at once.
+    let mut least = [u8::MAX; 16];
+    let mut look_at = |bytes: &[u8]| {
+        for (least, byte) in least.iter_mut().zip(bytes) {
+            *least = usualness(*byte).min(*least);
+        }
+    };
+    for bytes in text.chunks_exact(16) {
+        look_at(bytes);
     }
-    // Longer than a token may be: no need to write them down.
-    if length > MAX_TOKEN_BYTES {
-        return Err(MintError::too_long(length));
-    }
-    room.resize(length, 0);
-    if write(room)? != length {
-        return Err(MintError::Serialize);
-    }
-    Ok(room)
+    look_at(last);
+    least.iter().fold(false, |found, byte| found | (*byte == 0))
 }
 
-/// The claims: registered ones first, then the caller's own, of which the first byte joins them.
-pub(super) fn payload<C: ?Sized>(
-    writer: &mut Writer<'_>,
+/// 0 for a quote, a backslash and control characters.
+#[inline(always)]
+fn usualness(byte: u8) -> u8 {
+    // With this bit turned over, a quote follows right behind the first control characters.
+    let behind_quote = (byte ^ 0x02).saturating_sub(0x20);
+    behind_quote.min(byte ^ b'\\').min(byte ^ 0x7f)
+}
+
+/// The ten digits of a number that has so many.
+#[inline(always)]
+fn ten_digits(number: u64) -> [u8; 10] {
+    let (high, low) = (number / 100_000_000, number % 100_000_000);
+    // Four digits side by side, then pairs, then single ones. The factors are reciprocals: of 100 for
+    // what is below 10,000 and of 10 for what is below 100.
+    let fours = (low / 10_000) | (low % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | (fours - hundreds * 100) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (pairs - tens * 10) << 8;
+    let mut digits = [b'0'; 10];
+    let [first, second, rest @ ..] = &mut digits;
+    *first += (high / 10) as u8;
+    *second += (high % 10) as u8;
+    rest.copy_from_slice(&(ones | 0x3030_3030_3030_3030).to_le_bytes());
+    digits
+}
+
+/// The JOSE header.
+pub(super) fn header(typ: &str, alg: &str, kid: &str) -> Result<Vec<u8>, MintError> {
+    let mut room = Room::new();
+    let (json, ()) = room.written(|writer| {
+        writer.text("{\"typ\":");
+        writer.string(typ)?;
+        writer.text(",\"alg\":");
+        writer.string(alg)?;
+        writer.text(",\"kid\":");
+        writer.string(kid)?;
+        writer.text("}");
+        Ok(())
+    })?;
+    Ok(json.to_vec())
+}
+
+/// What the claims of all tokens of an issuer begin with: its name, and that of the next member.
+pub(super) fn opening(issuer: &str) -> Result<Box<[u8]>, MintError> {
+    let mut room = Room::new();
+    let (json, ()) = room.written(|writer| {
+        writer.text("{\"iss\":");
+        writer.name("iss", issuer)?;
+        writer.text(",\"sub\":");
+        Ok(())
+    })?;
+    Ok(Box::from(&*json))
+}
+
+/// The claims, and where among them the caller's own begin: they are an object of their own, behind
+/// the members of the one that is not closed.
+pub(super) fn payload<'r, C: Serialize + ?Sized>(
+    room: &'r mut Room,
     registered: &Registered<'_>,
     request: &TokenRequest<'_, C>,
-    further: Option<&[u8]>,
-) -> io::Result<()> {
-    writer.text("{\"iss\":")?;
-    writer.string(registered.issuer)?;
-    writer.string_member(",\"sub\":", request.subject)?;
-    writer.string_member(",\"aud\":", request.audience)?;
-    writer.date_member(",\"exp\":", registered.dates.expires)?;
-    writer.date_member(",\"iat\":", registered.dates.issued)?;
-    writer.string_member(",\"jti\":", registered.token_id)?;
-    if let Some(not_before) = request.not_before {
-        writer.date_member(",\"nbf\":", not_before)?;
-    }
-    if let Some(client_id) = request.client_id {
-        writer.string_member(",\"client_id\":", client_id)?;
-    }
-    if let Some(session_id) = request.session_id {
-        writer.string_member(",\"sid\":", session_id)?;
-    }
-    if let Some(scope) = request.scope {
-        writer.string_member(",\"scope\":", scope)?;
-    }
-    if let Some(binding) = &request.binding {
-        let mut text = [0; HASH_CHARS];
-        URL_SAFE_NO_PAD
-            .encode_slice(binding.hash(), &mut text)
-            .map_err(|_| io::ErrorKind::InvalidInput)?;
-        let hash = std::str::from_utf8(&text).unwrap_or_default();
-        writer.text(",\"cnf\":{\"")?;
-        writer.text(binding.method())?;
-        writer.text("\":\"")?;
-        writer.text(hash)?;
-        writer.text("\"}")?;
-    }
-    match further {
-        Some(further) => io::Write::write_all(writer, further),
-        None => writer.text("}"),
-    }
+) -> Result<(&'r mut [u8], Option<usize>), MintError> {
+    room.written(|writer| {
+        writer.bytes(registered.opening);
+        writer.name("sub", request.subject)?;
+        writer.text(",\"aud\":");
+        writer.name("aud", request.audience)?;
+        writer.date_member(",\"exp\":", registered.dates.expires)?;
+        writer.date_member(",\"iat\":", registered.dates.issued)?;
+        writer.text(",\"jti\":");
+        writer.name("jti", registered.token_id)?;
+        if let Some(not_before) = request.not_before {
+            writer.date_member(",\"nbf\":", not_before)?;
+        }
+        if let Some(client_id) = request.client_id {
+            writer.text(",\"client_id\":");
+            writer.name("client_id", client_id)?;
+        }
+        if let Some(session_id) = request.session_id {
+            writer.text(",\"sid\":");
+            writer.name("sid", session_id)?;
+        }
+        if let Some(scope) = request.scope {
+            writer.text(",\"scope\":");
+            writer.claim("scope", scope)?;
+        }
+        if let Some(binding) = &request.binding {
+            let mut text = [0; HASH_CHARS];
+            URL_SAFE_NO_PAD
+                .encode_slice(binding.hash(), &mut text)
+                .map_err(|_| MintError::Serialize)?;
+            writer.text(",\"cnf\":{\"");
+            writer.text(binding.method());
+            writer.text("\":\"");
+            writer.bytes(&text);
+            writer.text("\"}");
+        }
+        let Some(claims) = request.claims else {
+            writer.text("}");
+            return Ok(None);
+        };
+        let further_at = writer.length;
+        writer.json(claims)?;
+        Ok(Some(further_at))
+    })
 }
 
-/// What statements have in common: who makes them and when, then `claims`, which begin with the comma
-/// that joins them.
-pub(super) fn statement(
-    writer: &mut Writer<'_>,
+/// What statements have in common: who makes them and when, then `claims`; and where those begin.
+pub(super) fn statement<'r, C: Serialize + ?Sized>(
+    room: &'r mut Room,
     issuer: &str,
     issued: Timestamp,
-    claims: &[u8],
-) -> io::Result<()> {
-    writer.text("{\"iss\":")?;
-    writer.string(issuer)?;
-    writer.date_member(",\"iat\":", issued)?;
-    io::Write::write_all(writer, claims)
+    claims: &C,
+) -> Result<(&'r mut [u8], usize), MintError> {
+    room.written(|writer| {
+        writer.text("{\"iss\":");
+        writer.name("iss", issuer)?;
+        writer.date_member(",\"iat\":", issued)?;
+        let claims_at = writer.length;
+        writer.json(claims)?;
+        Ok(claims_at)
+    })
 }
 
-/// How long what [`address`] writes behind `rest` is at most.
-pub(super) fn address_room(audience: &str, token_id: &str) -> (usize, Escapes) {
-    let mut room = Room::default();
-    room.add(audience);
-    room.add(token_id);
-    room.bytes += ",\"aud\":,\"jti\":}".len();
-    room.needed()
-}
-
-/// The end of a statement: for whom it is, and what it is called.
-pub(super) fn address(
-    writer: &mut Writer<'_>,
+/// The end of a statement, behind `rest`: for whom it is, and what it is called.
+pub(super) fn address<'r>(
+    room: &'r mut Room,
     rest: &[u8],
     audience: &str,
     token_id: &str,
-) -> io::Result<()> {
-    io::Write::write_all(writer, rest)?;
-    writer.string_member(",\"aud\":", audience)?;
-    writer.string_member(",\"jti\":", token_id)?;
-    writer.text("}")
+) -> Result<&'r [u8], MintError> {
+    let (json, ()) = room.written(|writer| {
+        writer.bytes(rest);
+        writer.text(",\"aud\":");
+        writer.name("aud", audience)?;
+        writer.text(",\"jti\":");
+        writer.name("jti", token_id)?;
+        writer.text("}");
+        Ok(())
+    })?;
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_digits_are_what_the_standard_library_says() {
+        let check = |number: u64| {
+            assert_eq!(
+                ten_digits(number),
+                *number.to_string().as_bytes(),
+                "{number}"
+            );
+        };
+        // All fours of digits, in both places.
+        for few in 0..10_000 {
+            check(1_700_000_000 + few);
+            check(1_700_000_000 + few * 10_000);
+        }
+        for number in [1_000_000_000, 9_999_999_999, 1_234_567_890] {
+            check(number);
+        }
+        for high in 10..100 {
+            check(high * 100_000_000 + 98_765_432);
+        }
+    }
+
+    #[test]
+    fn any_unusual_byte_is_found_wherever_it_is() {
+        for length in 0..70 {
+            let plain = vec![b'x'; length];
+            assert!(!is_unusual(std::str::from_utf8(&plain).unwrap()));
+            for at in 0..length {
+                for byte in 0..128_u8 {
+                    let mut text = plain.clone();
+                    text[at] = byte;
+                    let unusual = byte.is_ascii_control() || byte == b'"' || byte == b'\\';
+                    let text = String::from_utf8(text).unwrap();
+                    assert_eq!(is_unusual(&text), unusual, "{text:?}");
+                }
+            }
+        }
+        assert!(!is_unusual("ü".repeat(20).as_str()));
+    }
 }
