@@ -18,6 +18,11 @@ use crate::json::{Kind, Member, Unescaped, tag_of};
 /// The registered claims have methods of their own; any other is read by name, or all of them at
 /// once into a type of the caller's ([`Claims::deserialize`]). Reading costs nothing that was not
 /// paid when the token was checked, and allocates nothing, but for what serde does.
+///
+/// The registered claims that are names have no control characters below U+0020: JSON says those with
+/// escapes alone (RFC 8259 §7), and tokens that do are refused. DEL and the controls from U+0080 on stand
+/// in JSON as they are, and so they do here, escaped or not. Whoever puts names into a header field or on
+/// a terminal looks for those; [`crate::Minter`] writes no DEL.
 #[derive(Clone, Copy)]
 pub struct Claims<'a> {
     pub(crate) json: &'a str,

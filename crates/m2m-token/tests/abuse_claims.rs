@@ -356,6 +356,16 @@ fn jwt_066_a_subject_is_a_bounded_name_of_our_domain() {
             let raw = with_raw(&claims(), "sub", &format!("\"{sub}\""));
             assert_eq!(bench.claims_code(raw), "json", "{sub:?}");
         }
+        // What JSON allows as it is, is the same with escapes.
+        for (raw, escaped) in [("\u{7f}", "\\u007f"), ("\u{9b}", "\\u009b")] {
+            let codes = [raw, escaped].map(|written| {
+                let scope = with_raw(&claims(), "scope", &format!("\"read {written}\""));
+                let sub = with_raw(&claims(), "sub", &format!("\"{BILLING}{written}\""));
+                (bench.claims_code(scope), bench.claims_code(sub))
+            });
+            assert_eq!(codes[0], codes[1], "{escaped}");
+            assert_eq!(codes[0].0, "ok", "{escaped}");
+        }
         for malformed in [
             json!(1),
             json!(null),

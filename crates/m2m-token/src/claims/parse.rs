@@ -215,8 +215,9 @@ impl Parser<'_, '_> {
         let length = unescape_into(written.of(self.payload.as_bytes()), room)
             .ok_or(refused("does not fit once its escapes are undone"))?;
         let text = room.get(..length).unwrap_or_default();
-        // Names end up in logs, in headers and in other people's parsers.
-        if text.iter().any(u8::is_ascii_control) {
+        // Names end up in logs, in headers and in other people's parsers. What JSON cannot say without
+        // escapes is refused; DEL it can, so that one is the same however it is written.
+        if text.iter().any(|byte| *byte < 0x20) {
             return Err(refused("has control characters"));
         }
         let start = self.payload.len() + self.used;
