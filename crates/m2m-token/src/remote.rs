@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use m2m_crypto::sha256;
 use m2m_types::{Live, Timestamp};
 
 use crate::jwk_set::{JwkSet, JwkSetError, JwkSetOptions};
@@ -32,6 +33,8 @@ use crate::key_set::KeySet;
 ///   honest users wait that long at most; tokens with known keys never wait.
 /// - An answer that is older than the set in use is ignored: keys that were taken away do not come
 ///   back.
+/// - A fleet that was started together does not fetch together, if each of its instances says who it is:
+///   [`RemoteKeySet::with_instance`].
 ///
 /// ```
 /// use m2m_token::{RemoteKeySet, Response};
@@ -55,6 +58,8 @@ pub struct RemoteKeySet {
     refresh: Duration,
     max_age: Duration,
     cooldown: Duration,
+    /// A hash of this instance's name.
+    instance: Option<[u8; 32]>,
     under_way: Option<UnderWay>,
     next_id: u64,
     /// When the set in use is to be fetched again.
@@ -161,6 +166,7 @@ impl RemoteKeySet {
             refresh: Duration::from_secs(300),
             max_age: Duration::from_secs(3600),
             cooldown: Duration::from_secs(30),
+            instance: None,
             under_way: None,
             next_id: 0,
             due: Timestamp::MIN,
@@ -197,6 +203,18 @@ impl RemoteKeySet {
     #[must_use]
     pub fn with_cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown.max(Self::MIN_INTERVAL);
+        self
+    }
+
+    /// Spreads the fetches of a fleet. `name` tells this instance from the others: a pod's or a host's
+    /// name. It decides, together with how many fetches were made, by how much of a fifth this one
+    /// refreshes earlier than it would, and tries again later after a failure. The first fetch is made at
+    /// once, and one for an unknown key as soon as it may be: there others wait.
+    ///
+    /// Without a name there is nothing to tell instances apart by, and all do the same at the same time.
+    #[must_use]
+    pub fn with_instance(mut self, name: &str) -> Self {
+        self.instance = Some(sha256(name.as_bytes()));
         self
     }
 
@@ -271,6 +289,7 @@ impl RemoteKeySet {
                 // Ahead of the time at which the set may not be used any more.
                 let latest = (self.max_age / 2).max(Self::MIN_INTERVAL);
                 let wait = fresh.clamp(Self::MIN_INTERVAL, latest);
+                let wait = (wait - self.spread(wait)).max(Self::MIN_INTERVAL);
                 self.due = now.saturating_add(wait);
                 Ok(set)
             }
@@ -310,7 +329,22 @@ impl RemoteKeySet {
         self.under_way = None;
         self.failures = self.failures.saturating_add(1);
         let pause = Self::MIN_INTERVAL * 2_u32.pow(self.failures.min(6) - 1);
-        self.due = now.saturating_add(pause.min(Self::MAX_BACKOFF));
+        let pause = pause.min(Self::MAX_BACKOFF);
+        self.due = now.saturating_add(pause + self.spread(pause));
+    }
+
+    /// How much of a wait this instance makes its own: up to a fifth of it, another part each time.
+    fn spread(&self, wait: Duration) -> Duration {
+        const PARTS: u32 = 1 << 16;
+        let Some(instance) = self.instance else {
+            return Duration::ZERO;
+        };
+        let mut seed = [0; 40];
+        let (name, count) = seed.split_at_mut(instance.len());
+        name.copy_from_slice(&instance);
+        count.copy_from_slice(&self.next_id.to_le_bytes());
+        let [low, high, ..] = sha256(&seed);
+        wait / (5 * PARTS) * u32::from(u16::from_le_bytes([low, high]))
     }
 }
 

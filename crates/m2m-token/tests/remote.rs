@@ -517,3 +517,68 @@ fn at_the_end_of_the_calendar_nothing_overflows() {
     let _ = world.remote.poll_fetch(Timestamp::MAX);
     let _ = format!("{:?}", world.remote);
 }
+
+/// When an instance fetches that was started at `at(0)`, in seconds since then.
+fn fetch_times(name: Option<&str>, fetches: usize, failing: bool) -> Vec<i64> {
+    let remote = RemoteKeySet::new();
+    let mut world = World::new(match name {
+        Some(name) => remote.with_instance(name),
+        None => remote,
+    });
+    let good = body(&[("k1", &world.key)]);
+    let mut times = Vec::new();
+    let mut now = at(0);
+    for _ in 0..fetches {
+        let id = world.begin(now);
+        times.push(now.unix_seconds() as i64 - START as i64);
+        match failing {
+            true => world.remote.handle_failure(id, now),
+            false => {
+                let response = Response::new(good.as_bytes());
+                assert!(world.remote.handle_response(id, &response, now).is_ok());
+            }
+        }
+        let next = world.remote.poll_timeout();
+        assert!(next >= now.saturating_add(RemoteKeySet::MIN_INTERVAL));
+        assert_eq!(
+            world.remote.poll_fetch(next.saturating_sub(seconds(1))),
+            None
+        );
+        now = next;
+    }
+    times
+}
+
+#[test]
+fn a_fleet_that_starts_together_does_not_fetch_together() {
+    let fleet: Vec<String> = (0..100).map(|pod| format!("orders-7f9c-{pod}")).collect();
+    let runs: Vec<Vec<i64>> = fleet
+        .iter()
+        .map(|name| fetch_times(Some(name), 10, false))
+        .collect();
+    for fetch in 1..10 {
+        let mut times: Vec<i64> = runs.iter().map(|run| run[fetch]).collect();
+        times.sort_unstable();
+        // Waits of four to five minutes each: never later than without a name.
+        let count = fetch as i64;
+        assert!(times[0] >= 240 * count && times[99] <= 300 * count);
+        assert!(times[99] - times[0] >= 40, "{times:?}");
+        let together = times.chunk_by(|a, b| a == b).map(<[i64]>::len).max();
+        assert!(together <= Some(10), "{times:?}");
+    }
+    // It is no accident: the same instance does the same again.
+    assert_eq!(runs[7], fetch_times(Some(&fleet[7]), 10, false));
+    let alike = fetch_times(None, 10, false);
+    assert_eq!(alike, (0..10).map(|fetch| fetch * 300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_fleet_whose_issuer_was_away_does_not_come_back_together() {
+    let mut last: Vec<i64> = (0..100)
+        .map(|pod| fetch_times(Some(&format!("pod {pod}")), 8, true)[7])
+        .collect();
+    last.sort_unstable();
+    let alone = fetch_times(None, 8, true)[7];
+    assert!(last[0] >= alone && last[99] <= alone + alone / 5);
+    assert!(last[99] - last[0] >= 30, "{last:?}");
+}
