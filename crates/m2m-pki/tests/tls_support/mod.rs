@@ -92,15 +92,32 @@ impl Ca {
         self.list.revoke(&entry).unwrap();
     }
 
-    /// A fresh CRL that holds for `life`.
-    pub(crate) fn crl(&mut self, now: Timestamp, life: Duration) -> Arc<CrlIndex> {
+    /// So many more that nobody asks about.
+    pub(crate) fn revoke_strangers(&mut self, count: u64) {
+        let reason = RevocationReason::Unspecified;
+        for number in 1..=count {
+            let serial = m2m_crypto::sha256(&number.to_be_bytes());
+            let serial = Serial::from_bytes(&[&[1], &serial[..15]].concat()).unwrap();
+            let entry = ListedRevocation::new(serial, start(), reason);
+            self.list.revoke(&entry).unwrap();
+        }
+    }
+
+    pub(crate) fn crl_der(&mut self, now: Timestamp, life: Duration) -> Vec<u8> {
         let issuer = CrlIssuer::from_certificate(self.certificate()).unwrap();
-        let signer = CrlSigner::new(issuer.clone(), self.key.verifying_key()).unwrap();
+        let signer = CrlSigner::new(issuer, self.key.verifying_key()).unwrap();
         let times = UpdateTimes::new(now, now.checked_add(life).unwrap()).unwrap();
         let number = self.numbers.claim().unwrap();
         let prepared = self.list.prepare(&signer, number, times).unwrap();
-        let der = prepared.sign(&self.key).unwrap().into_der();
-        let crl = UnverifiedCrl::parse(&der, &CrlLimits::default()).unwrap();
+        prepared.sign(&self.key).unwrap().into_der()
+    }
+
+    /// A fresh CRL that holds for `life`.
+    pub(crate) fn crl(&mut self, now: Timestamp, life: Duration) -> Arc<CrlIndex> {
+        let issuer = CrlIssuer::from_certificate(self.certificate()).unwrap();
+        let der = self.crl_der(now, life);
+        let limits = CrlLimits::default();
+        let crl = UnverifiedCrl::parse(&der, &limits).unwrap();
         Arc::new(CrlIndex::build(&crl.verify(&issuer).unwrap()).unwrap())
     }
 }
