@@ -96,8 +96,7 @@ impl Server {
 
     fn create(programs: &Path, options: Options<'_>) -> io::Result<Self> {
         let user = user();
-        let directory = directory();
-        std::fs::create_dir(&directory)?;
+        let directory = directory()?;
         std::fs::write(directory.join("password"), PASSWORD)?;
         if let Some((chain, key)) = options.tls {
             std::fs::write(directory.join("chain.pem"), chain)?;
@@ -318,11 +317,19 @@ fn check(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// A name that nothing else has.
-fn directory() -> PathBuf {
+/// A new directory, with a name that nothing else has: what was killed may have left one, and
+/// process ids come again.
+fn directory() -> io::Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("m2m-postgres-{}-{number}", std::process::id()))
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("m2m-postgres-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        match std::fs::create_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| directory),
+        }
+    }
 }
 
 fn free_port() -> io::Result<u16> {
