@@ -105,7 +105,10 @@ impl SetVerifier {
         }
         let verified = self.verifier.verify(set, now, scratch)?;
         let reading = Reading::of_claims(verified.claims().json(), &self.profile, now);
-        Ok(AuthenticSet { reading })
+        Ok(AuthenticSet {
+            reading,
+            compact: Box::from(set),
+        })
     }
 }
 
@@ -121,9 +124,10 @@ impl fmt::Debug for SetVerifier {
 /// A SET that its transmitter made, for us. Only [`SetVerifier::verify`] makes one.
 ///
 /// Whether it keeps the rules is another question: see [`AuthenticSet::conforming`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AuthenticSet {
     reading: Reading,
+    compact: Box<str>,
 }
 
 impl AuthenticSet {
@@ -142,6 +146,11 @@ impl AuthenticSet {
         self.reading.findings()
     }
 
+    /// The SET as it was sent, to be kept.
+    pub fn compact(&self) -> &str {
+        &self.compact
+    }
+
     /// The second verdict: it is authentic and keeps the rules, so that it may be acted upon.
     ///
     /// # Errors
@@ -154,6 +163,12 @@ impl AuthenticSet {
             (Verdict::Conforming, Some(token)) => Ok(ConformingSet { token }),
             _ => Err(NonConforming { verdict, findings }),
         }
+    }
+}
+
+impl fmt::Debug for AuthenticSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthenticSet").field(&self.reading).finish()
     }
 }
 

@@ -3,10 +3,14 @@
 
 mod body;
 mod delivery;
+#[cfg(feature = "store")]
+mod inbox;
 mod management;
 
 pub use body::BodyError;
 pub use delivery::{SetFailure, poll, push};
+#[cfg(feature = "store")]
+pub use inbox::{Finished, Inbox, InboxError, PendingSet, Recorded};
 pub use management::{
     Delivery, DeliveryMethod, MetadataError, SecretHeader, StatusUpdate, StreamConfiguration,
     StreamRequest, SubjectRequest, TransmitterMetadata, VerificationRequest, well_known_url,
