@@ -5,9 +5,12 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use m2m_crypto::{Algorithm, SecretBytes, SigningKey, SystemRandom};
 use m2m_fuzz::{BILLING, EDDSA, ES256, HS256, ORDERS, RS256, at, mac_key, sign, signing_key};
+use m2m_pki::{Authority, Ledger, Profile, Subject, TrustBundle};
 use m2m_revoke::{Revocation, Revocations, Target};
 use m2m_types::ServiceIdRef;
 
@@ -125,6 +128,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     keys(&write)?;
     snapshots(&write)?;
+    bundles(&write)?;
 
     for (name, id) in [
         ("billing", BILLING),
@@ -227,4 +231,28 @@ fn snapshots(write: Write<'_>) -> Result<(), Box<dyn Error>> {
         set.revoke(Target::Token { issuer, jti: &jti }, later)?;
     }
     write("revocation_snapshot", "hundred", set.snapshot()?.as_bytes())
+}
+
+fn bundles(write: Write<'_>) -> Result<(), Box<dyn Error>> {
+    let (now, life) = (at(1_300_000_000), Duration::from_secs(86_400));
+    let mut bundle = TrustBundle::new("local".parse()?, []);
+    for algorithm in [Algorithm::Es256, Algorithm::Ed25519] {
+        let profile = Profile::root("root", "local".parse()?, Subject::new("Seed")?, life)?;
+        let key = SigningKey::generate(algorithm, &SystemRandom)?;
+        let holder = "spiffe://local/ca".parse()?;
+        let issued = Authority::create_root(&profile, &holder, &key, life, now, &SystemRandom)?;
+        let ledger = Ledger::new(Arc::new(m2m_store::MemoryStore::new()));
+        bundle = bundle.with_authority(pollster::block_on(ledger.record(issued))?)?;
+    }
+    let jwk = signing_key(ES256).verifying_key().to_jwk();
+    bundle = bundle.with_jwt_authority(jwk.with_kid("jwt")?)?;
+    let bundle = bundle.with_sequence(7).with_refresh_hint(life);
+    write("bundle", "pem", bundle.to_pem().as_bytes())?;
+    let json = bundle.to_json();
+    write("bundle", "json", json.as_bytes())?;
+    let odd = json
+        .replacen("x509-svid", "wit-svid", 1)
+        .replacen("OKP", "NEW", 1);
+    write("bundle", "skipped", odd.as_bytes())?;
+    write("bundle", "empty", br#"{"spiffe_sequence":0,"keys":[]}"#)
 }
