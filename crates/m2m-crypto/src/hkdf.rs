@@ -79,6 +79,10 @@ impl Hkdf {
         filled.map_err(|_| error)?;
         Ok(SecretBytes::from(bytes.as_slice()))
     }
+
+    pub(crate) fn key(&self) -> &hkdf::Prk {
+        &self.key
+    }
 }
 
 impl fmt::Debug for Hkdf {

@@ -6,6 +6,7 @@ mod aead;
 mod algorithm;
 mod backend;
 mod base64url;
+mod derived_mac;
 mod digest;
 mod ecdsa_der;
 mod error;

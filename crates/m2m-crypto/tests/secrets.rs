@@ -411,3 +411,28 @@ fn what_was_sealed_opens_only_unchanged() {
         assert!(other.open(&sealed, b"associated").is_err());
     }
 }
+
+#[test]
+fn a_key_that_is_derived_and_forgotten_is_the_one_that_can_be_kept() {
+    for hash in [HkdfHash::Sha256, HkdfHash::Sha384, HkdfHash::Sha512] {
+        let hkdf = Hkdf::extract(hash, b"salt", &secret("secret"));
+        let kept = MacKey::new(
+            Algorithm::Hs256,
+            hkdf.expand(&[b"peer", b" 1"], 32).unwrap(),
+        );
+        let (kept, mut tag) = (kept.unwrap(), [0; 32]);
+        kept.sign(b"message", &mut tag).unwrap();
+        assert_eq!(hkdf.sign_derived(&[b"peer 1"], b"message"), tag);
+        assert_eq!(
+            hkdf.verify_derived(&[b"peer", b" 1"], b"message", &tag),
+            Ok(())
+        );
+        assert!(hkdf.verify_derived(&[b"peer 2"], b"message", &tag).is_err());
+        assert!(hkdf.verify_derived(&[b"peer 1"], b"massage", &tag).is_err());
+        assert!(
+            hkdf.verify_derived(&[b"peer 1"], b"message", &tag[..31])
+                .is_err()
+        );
+        assert!(hkdf.verify_derived(&[b"peer 1"], b"message", &[]).is_err());
+    }
+}

@@ -6,6 +6,7 @@ mod client;
 mod content_digest;
 mod http_signature;
 mod key_table;
+mod pair;
 mod pepper;
 mod replay_memory;
 mod replay_window;
@@ -40,6 +41,10 @@ pub use http_signature::{
 pub use key_table::{
     KeyRefusal, KeyRejection, KeyTable, KeyTableError, MAX_TABLE_KEYS, Rehash, TracedKey,
     VerifiedKey,
+};
+pub use pair::{
+    FloorsFull, Generation, MAX_PEER_FLOORS, PairRefusal, PairRoot, Parties, PartiesError,
+    PeerFloors, RootVersion,
 };
 pub use pepper::{KeyHash, KeyHasher, MAX_PEPPERS, PepperError, PepperVersion};
 pub use replay_memory::{MAX_REPLAY_CAPACITY, ReplayError, ReplayMemory, ReplayMemoryError};
