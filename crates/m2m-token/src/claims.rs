@@ -4,10 +4,12 @@ mod confirmation;
 mod parse;
 
 pub use confirmation::Confirmation;
+pub(crate) use confirmation::{Bound, not_one};
 pub(crate) use parse::{Facts, MAX_NAME_BYTES, Text, parse};
 
 use std::fmt;
 
+use m2m_crypto::VerifyingKey;
 use m2m_types::{ServiceIdError, ServiceIdRef, Timestamp};
 use serde::Deserialize;
 
@@ -110,9 +112,20 @@ impl<'a> Claims<'a> {
     }
 
     /// `cnf`: what the token is bound to (RFC 7800). To know is not to have checked: that is
-    /// [`crate::Verifier::verify_presented`].
+    /// [`crate::Verifier::verify_presented`]. A key in a token that nobody verified is not looked at.
     pub fn confirmation(&self) -> Option<Confirmation> {
-        self.facts.confirmation
+        match self.facts.confirmation {
+            Some(Bound::To(confirmation)) => Some(confirmation),
+            Some(Bound::EmbeddedKey) | None => None,
+        }
+    }
+
+    /// The key that the token itself contains (`cnf.jwk`, RFC 7800 §3.2), to check proofs with. Allocates.
+    ///
+    /// `None` if there is none, or none that is a public key for signatures and nothing else: a verifier
+    /// refuses such a token.
+    pub fn embedded_key(&self) -> Option<VerifyingKey> {
+        confirmation::embedded_key(self.json, self.member("cnf")?)
     }
 
     /// The whole payload as JSON, as the issuer wrote it.

@@ -212,7 +212,7 @@ pub enum VerifyError {
     /// of this kind (RFC 7800 §3, RFC 8705 §3).
     #[error("token is bound by `{method}`, but the presenter has shown no such proof")]
     BindingMissing {
-        /// The confirmation method, `x5t#S256` or `jkt`.
+        /// The confirmation method, `x5t#S256`, `jkt` or `jwk`.
         method: &'static str,
     },
     /// The token is bound to another key or certificate than the caller's.

@@ -35,7 +35,7 @@ pub use request::TokenRequest;
 pub use scratch::Scratch;
 pub use signing_keys::{SigningKeyError, SigningKeyRing, SigningKeyState};
 pub use unverified::Unverified;
-pub use verified::Verified;
+pub use verified::{Unproven, Verified};
 pub use verify::{MAX_KEYS_TRIED, PolicyError, Verifier, VerifierBuilder};
 
 #[doc = include_str!("from_jsonwebtoken.md")]

@@ -197,6 +197,8 @@ fn same_media_type(a: &str, b: &str) -> bool {
 pub struct Presenter {
     pub(crate) certificate: Option<CertificateThumbprint>,
     pub(crate) key: Option<Thumbprint>,
+    /// See [`crate::Unproven`].
+    pub(crate) proves_later: bool,
 }
 
 impl Presenter {
@@ -205,6 +207,16 @@ impl Presenter {
         Self {
             certificate: None,
             key: None,
+            proves_later: false,
+        }
+    }
+
+    /// Whoever it is will prove it.
+    pub(crate) const fn later() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            proves_later: true,
         }
     }
 
@@ -216,8 +228,8 @@ impl Presenter {
         self
     }
 
-    /// The presenter proved that it holds this key (`jkt`, RFC 9449 §6.1). A bare hash is the key's
-    /// RFC 7638 thumbprint.
+    /// The presenter proved that it holds this key (`jkt`, RFC 9449 §6.1, or `jwk`, RFC 7800 §3.2). A
+    /// bare hash is the key's RFC 7638 thumbprint.
     #[must_use]
     pub fn with_key(mut self, thumbprint: impl Into<Thumbprint>) -> Self {
         self.key = Some(thumbprint.into());

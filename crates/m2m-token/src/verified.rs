@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::Guard;
+use m2m_crypto::VerifyingKey;
 use m2m_types::{ServiceIdError, ServiceIdRef, Timestamp};
 
 use crate::cache::CachedToken;
-use crate::claims::Claims;
+use crate::claims::{Claims, Confirmation};
+use crate::error::VerifyError;
+use crate::policy::Presenter;
 
 /// A token whose signature, issuer, audience, type, dates, binding and revocation were checked.
 ///
@@ -95,5 +98,71 @@ impl fmt::Debug for Verified<'_> {
             .field("claims", &self.claims())
             .field("was_cached", &self.was_cached())
             .finish()
+    }
+}
+
+/// A bound token of which everything was checked but whether its presenter is who it is bound to.
+///
+/// [`crate::Verifier::verify_bound`] makes one. It says what the proof must be, and nothing else until
+/// [`Unproven::prove`] is given that proof:
+///
+/// ```
+/// # use m2m_token::{Presenter, Scratch, Verifier, VerifyError};
+/// # use m2m_types::Timestamp;
+/// # fn proof_verifies_with(_: &m2m_crypto::VerifyingKey) -> bool { false }
+/// /// A workload identity token, whose proof is signed with the key that stands in it.
+/// fn subject(verifier: &Verifier, token: &str, now: Timestamp) -> Result<Option<String>, VerifyError> {
+///     let mut scratch = Scratch::new();
+///     let unproven = verifier.verify_bound(token, now, &mut scratch)?;
+///     let mut presenter = Presenter::unknown();
+///     if let Some(key) = unproven.embedded_key().filter(proof_verifies_with) {
+///         presenter = presenter.with_key(key.thumbprint());
+///     }
+///     let verified = unproven.prove(&presenter)?;
+///     Ok(verified.subject().map(str::to_owned))
+/// }
+/// ```
+pub struct Unproven<'s> {
+    verified: Verified<'s>,
+    confirmation: Confirmation,
+}
+
+impl<'s> Unproven<'s> {
+    pub(crate) fn new(verified: Verified<'s>) -> Option<Self> {
+        let confirmation = verified.claims().confirmation()?;
+        Some(Self {
+            verified,
+            confirmation,
+        })
+    }
+
+    /// What the presenter must prove to hold.
+    pub fn confirmation(&self) -> Confirmation {
+        self.confirmation
+    }
+
+    /// The key that the token contains, if it is bound to one that it contains; see
+    /// [`Claims::embedded_key`].
+    pub fn embedded_key(&self) -> Option<VerifyingKey> {
+        self.verified.claims().embedded_key()
+    }
+
+    /// Gives the token, if `presenter` is who it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::BindingMissing`] or [`VerifyError::BindingMismatch`].
+    pub fn prove(self, presenter: &Presenter) -> Result<Verified<'s>, VerifyError> {
+        self.confirmation.check(presenter)?;
+        Ok(self.verified)
+    }
+}
+
+/// Shows what it is bound to; nothing else is anybody's business yet.
+impl fmt::Debug for Unproven<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unproven")
+            .field("confirmation", &self.confirmation)
+            .finish_non_exhaustive()
     }
 }

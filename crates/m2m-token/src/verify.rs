@@ -20,14 +20,14 @@ use m2m_types::{Timestamp, TrustDomain};
 use crate::algorithms::AlgorithmSet;
 use crate::base64url::Base64Url;
 use crate::cache::{CachedToken, Grounds, TokenCache};
-use crate::claims::{self, Claims};
+use crate::claims::{self, Bound, Claims};
 use crate::error::{Part, VerifyError};
 use crate::excerpt::Excerpt;
 use crate::header::{Header, KnownHeaders};
 use crate::policy::{Audience, Issuer, Issuers, Presenter, TokenType};
 use crate::scratch::{Reader, Scratch};
 use crate::split::Split;
-use crate::verified::{Body, Verified};
+use crate::verified::{Body, Unproven, Verified};
 
 /// Verifies tokens for one purpose: of these issuers, for this audience, of this type.
 ///
@@ -70,6 +70,8 @@ pub struct Verifier {
     required: Vec<Box<str>>,
     trust_domain: Option<TrustDomain>,
     binding: BindingRule,
+    /// Whether tokens may contain the key they are bound to.
+    embedded_keys: bool,
     revocations: Option<Arc<Revocations>>,
     /// In the order of `issuers`; empty without revocations.
     prepared: Vec<PreparedIssuer>,
@@ -143,6 +145,22 @@ impl Verifier {
             }
         }
         self.verify_cold(token.as_bytes(), presenter, now, scratch)
+    }
+
+    /// Checks a bound token in all but who presents it, for protocols in which the token itself says what
+    /// the proof is checked with. It gives no claims before that is done: see [`Unproven`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Verifier::verify`]; [`VerifyError::BindingRequired`] for a token that is not bound.
+    pub fn verify_bound<'s>(
+        &'s self,
+        token: &str,
+        now: Timestamp,
+        scratch: &'s mut Scratch,
+    ) -> Result<Unproven<'s>, VerifyError> {
+        let verified = self.verify_presented(token, &Presenter::later(), now, scratch)?;
+        Unproven::new(verified).ok_or(VerifyError::BindingRequired)
     }
 
     /// Lets go of cached tokens that have expired. They are never accepted anyway; this frees and
@@ -278,6 +296,16 @@ impl Verifier {
         let key = entry.key.thumbprint();
         let usable_until = usable_until.min(entry.until.unwrap_or(Timestamp::MAX));
         // Only from here on are these the words of the issuer.
+        if let Some(Bound::EmbeddedKey) = claims.facts.confirmation {
+            let bound = self.embedded_key(&claims)?;
+            facts.confirmation = Some(bound);
+        }
+        let claims = Claims {
+            json,
+            unescaped,
+            members: members.as_slice(),
+            facts,
+        };
         let (from, until) = self.check_claims(&claims, now)?;
         self.check_binding(&claims, presenter)?;
         let mut epoch = 0;

@@ -3,7 +3,7 @@
 
 use m2m_types::Timestamp;
 
-use super::{Confirmation, is_string};
+use super::{Bound, is_string};
 use crate::error::{ClaimName, Part, VerifyError};
 use crate::json::{self, Kind, Member, Members, Span, tag_of, unescape_into};
 
@@ -49,7 +49,7 @@ pub(crate) struct Facts {
     /// Which member `aud` is, and how many values it has.
     pub(crate) audience: Option<usize>,
     pub(crate) audiences: usize,
-    pub(crate) confirmation: Option<Confirmation>,
+    pub(crate) confirmation: Option<Bound>,
 }
 
 impl Facts {
@@ -175,7 +175,7 @@ impl Parser<'_, '_> {
                 self.facts.audience = Some(at);
             }
             CNF => {
-                self.facts.confirmation = Some(Confirmation::parse(self.payload, member)?);
+                self.facts.confirmation = Some(Bound::parse(self.payload, member)?);
             }
             _ => {}
         }

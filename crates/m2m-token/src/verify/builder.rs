@@ -41,6 +41,7 @@ pub struct VerifierBuilder {
     required: Vec<Box<str>>,
     trust_domain: Option<TrustDomain>,
     binding: BindingRule,
+    embedded_keys: bool,
     revocations: Option<Arc<Revocations>>,
     cache: Option<TokenCache>,
 }
@@ -93,6 +94,7 @@ impl VerifierBuilder {
             required: Vec::new(),
             trust_domain: None,
             binding: BindingRule::Checked,
+            embedded_keys: false,
             revocations: None,
             cache: None,
         }
@@ -149,6 +151,18 @@ impl VerifierBuilder {
     #[must_use]
     pub fn with_binding_required(mut self) -> Self {
         self.binding = BindingRule::Required;
+        self
+    }
+
+    /// Takes tokens that contain the key they are bound to (`cnf.jwk`, RFC 7800 §3.2) as well, as
+    /// workload identity tokens do (draft-ietf-wimse-workload-creds). They need their proof as others do:
+    /// [`Verifier::verify_bound`] hands out the key before anything was proved with it.
+    ///
+    /// Otherwise they are refused, because reading a key costs memory and time; it is done only once the
+    /// signature of the issuer is found good.
+    #[must_use]
+    pub fn with_embedded_keys(mut self) -> Self {
+        self.embedded_keys = true;
         self
     }
 
@@ -240,6 +254,7 @@ impl VerifierBuilder {
             required: self.required,
             trust_domain: self.trust_domain,
             binding: self.binding,
+            embedded_keys: self.embedded_keys,
             revocations: self.revocations,
             codec: Base64Url::new(),
             known_headers: KnownHeaders::new(),

@@ -5,7 +5,7 @@ use m2m_revoke::{RevocationReader, Revoked, TokenFacts};
 use m2m_types::{ServiceIdRef, Timestamp};
 
 use super::{BindingRule, Verifier};
-use crate::claims::{Claims, Text};
+use crate::claims::{Bound, Claims, Confirmation, Text, not_one};
 use crate::error::{ClaimName, VerifyError};
 use crate::excerpt::Excerpt;
 use crate::policy::Presenter;
@@ -117,8 +117,22 @@ impl Verifier {
         match (&claims.facts.confirmation, self.binding) {
             (_, BindingRule::Ignored) | (None, BindingRule::Checked) => Ok(()),
             (None, BindingRule::Required) => Err(VerifyError::BindingRequired),
-            (Some(confirmation), _) => confirmation.check(presenter),
+            (Some(bound), _) => bound.check(presenter),
         }
+    }
+
+    /// Looks at the key that the token itself contains. Not inlined: few tokens have one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn embedded_key(&self, claims: &Claims<'_>) -> Result<Bound, VerifyError> {
+        if !self.embedded_keys {
+            return Err(not_one());
+        }
+        let key = claims.embedded_key().ok_or(VerifyError::ClaimValue {
+            name: ClaimName::new("cnf"),
+            problem: "has a `jwk` that is not a public key for signatures",
+        })?;
+        Ok(Bound::To(Confirmation::EmbeddedKey(key.thumbprint())))
     }
 
     /// `at` is the place of the issuer among ours. If its tokens say another name, as they may where
