@@ -13,12 +13,13 @@ pub(crate) use read::{dns_name, shorten};
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use m2m_crypto::{CertificateThumbprint, KeyError};
 use m2m_types::Timestamp;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 
+use crate::crl::IssuerId;
 use crate::key::Scheme;
 use crate::{PublicKey, Serial, pem, strict};
 
@@ -36,7 +37,9 @@ pub struct Certificate {
 
 struct Inner {
     der: CertificateDer<'static>,
-    thumbprint: CertificateThumbprint,
+    /// Hashed when they are first asked for, which is never for most of what strangers send.
+    thumbprint: OnceLock<CertificateThumbprint>,
+    issuer_id: OnceLock<IssuerId>,
     facts: Facts,
 }
 
@@ -96,7 +99,8 @@ impl Certificate {
         Ok(Self {
             inner: Arc::new(Inner {
                 der: CertificateDer::from(der.to_vec()),
-                thumbprint: CertificateThumbprint::of_der(der),
+                thumbprint: OnceLock::new(),
+                issuer_id: OnceLock::new(),
                 facts,
             }),
         })
@@ -250,16 +254,41 @@ impl Certificate {
 
     /// How long an RSA key is (RFC 8017 A.1.1); [`None`] for other keys.
     pub(crate) fn rsa_bits(&self) -> Option<usize> {
-        const RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-        let [algorithm, key] = strict::fields(self.spki_der(), 0x30)?;
-        if !strict::split(algorithm)?.content.starts_with(RSA) {
+        let (algorithm, key) = self.key_parts()?;
+        if algorithm != alg_id::RSA_ENCRYPTION.as_ref() {
             return None;
         }
-        let (_, key) = strict::split(key)?.content.split_first()?;
         let modulus = strict::split(strict::split(key)?.content)?.content;
         let digits = modulus.iter().skip_while(|byte| **byte == 0);
         let top = *digits.clone().next()?;
         Some(digits.count() * 8 - top.leading_zeros() as usize)
+    }
+
+    /// Whether its key has the form of one on P-256 or P-384, or of Ed25519.
+    pub(crate) fn has_known_key(&self) -> bool {
+        self.key_parts().is_some_and(|(algorithm, key)| {
+            let is = |known: AlgorithmIdentifier| algorithm == known.as_ref();
+            match key {
+                [4, point @ ..] if is(alg_id::ECDSA_P256) => point.len() == 64,
+                [4, point @ ..] if is(alg_id::ECDSA_P384) => point.len() == 96,
+                key => is(alg_id::ED25519) && key.len() == 32,
+            }
+        })
+    }
+
+    /// The content of the algorithm identifier, and the bits of the key.
+    fn key_parts(&self) -> Option<(&[u8], &[u8])> {
+        let [algorithm, key] = strict::fields(self.spki_der(), 0x30)?;
+        let (&0, key) = strict::split(key)?.content.split_first()? else {
+            return None;
+        };
+        Some((strict::split(algorithm)?.content, key))
+    }
+
+    /// Which issuer its holder is, if it is a CA.
+    pub(crate) fn issuer_id(&self) -> IssuerId {
+        let id = &self.inner.issuer_id;
+        *id.get_or_init(|| IssuerId::new(self.subject_der(), self.spki_der()))
     }
 
     /// What its issuer signed.
@@ -269,13 +298,14 @@ impl Certificate {
 
     /// SHA-256 of the DER: what a token that is bound to this certificate names (RFC 8705 §3.1).
     pub fn thumbprint(&self) -> &CertificateThumbprint {
-        &self.inner.thumbprint
+        let thumbprint = &self.inner.thumbprint;
+        thumbprint.get_or_init(|| CertificateThumbprint::of_der(&self.inner.der))
     }
 
     /// [`Certificate::thumbprint`] in base64url: what a bound token says as `x5t#S256`
     /// (RFC 8705 §3.1).
     pub fn x5t_s256(&self) -> String {
-        self.inner.thumbprint.to_string()
+        self.thumbprint().to_string()
     }
 
     /// Whether `key` made its signature. One rule of many: not that the key's holder may issue.

@@ -186,10 +186,14 @@ impl ChainVerifier {
                 Built::Accepted(path) | Built::Judged(path, _) => (path, Outcome::Held),
                 Built::None(path, error) => (path, Outcome::Failed(error.clone())),
             };
-            report.note(Rule::Path, None, outcome.clone());
-            if outcome == Outcome::Held {
-                // The path builder enforces them, or refuses what it cannot enforce.
-                report.note(Rule::NameConstraints, None, Outcome::Held);
+            // The path builder enforces constraints, or refuses what it cannot enforce; it comes to
+            // them with a path whose signatures are good.
+            match outcome {
+                Outcome::Held | Outcome::Failed(ChainError::NameConstraints) => {
+                    report.note(Rule::Path, None, Outcome::Held);
+                    report.note(Rule::NameConstraints, None, outcome);
+                }
+                _ => report.note(Rule::Path, None, outcome),
             }
             report.judge(path, question);
         }

@@ -62,7 +62,7 @@ impl CrlIssuer {
             name: name.into(),
             spki: spki.into(),
             key_id: certificate.subject_key_id().map(Into::into),
-            id: id_of(name, spki),
+            id: certificate.issuer_id(),
         })
     }
 
@@ -87,18 +87,14 @@ impl CrlIssuer {
 }
 
 impl IssuerId {
-    /// The holder of a CA's certificate, by what it says.
-    pub(crate) fn of(certificate: &Certificate) -> Self {
-        id_of(certificate.subject_der(), certificate.spki_der())
+    /// Of this name and this key, both in DER.
+    pub(crate) fn new(name: &[u8], spki: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(&(name.len() as u64).to_be_bytes());
+        hash.update(name);
+        hash.update(spki);
+        Self(hash.finish())
     }
-}
-
-fn id_of(name: &[u8], spki: &[u8]) -> IssuerId {
-    let mut hash = Sha256::new();
-    hash.update(&(name.len() as u64).to_be_bytes());
-    hash.update(name);
-    hash.update(spki);
-    IssuerId(hash.finish())
 }
 
 impl fmt::Debug for CrlIssuer {

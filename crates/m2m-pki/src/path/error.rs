@@ -1,6 +1,5 @@
 //! Why a chain is refused.
 
-use m2m_crypto::KeyError;
 use m2m_types::{ServiceId, Timestamp, TrustDomain};
 
 use super::place::{PeerRole, Place};
@@ -148,7 +147,8 @@ pub enum ChainError {
         /// Which certificate.
         place: Place,
     },
-    /// An RSA key whose length in bits is no multiple of eight: no program makes such.
+    /// An RSA key of less than 2048 or more than 8192 bits, or of a length that is no multiple of
+    /// eight, which no program makes.
     #[error("{place}: an RSA key of {bits} bits")]
     KeyLength {
         /// Which certificate.
@@ -156,11 +156,11 @@ pub enum ChainError {
         /// How many bits.
         bits: usize,
     },
-    /// The key of the leaf is of a kind that is not taken, or weak.
-    #[error("leaf: {error}")]
+    /// The key of the leaf is none of P-256, P-384, Ed25519 and RSA.
+    #[error("{place}: its key is of a kind that is not taken")]
     Key {
-        /// What is wrong with it.
-        error: KeyError,
+        /// Which certificate.
+        place: Place,
     },
     /// A certificate is revoked, or nobody knows.
     #[error("{place}: {error}")]

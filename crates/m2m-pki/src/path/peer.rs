@@ -39,7 +39,7 @@ impl VerifiedPeer {
         let authority = path.authority?.clone();
         let certificates = || path.certificates().map(|(_, certificate)| certificate);
         let links = path.certificates().zip(certificates().skip(1));
-        let links = links.map(|((place, one), issuer)| (place, one.clone(), IssuerId::of(issuer)));
+        let links = links.map(|((place, one), issuer)| (place, one.clone(), issuer.issuer_id()));
         Some(Self {
             service: leaf
                 .service_id()
@@ -94,7 +94,7 @@ impl VerifiedPeer {
     pub fn issuer(&self) -> IssuerId {
         self.path
             .first()
-            .map_or_else(|| IssuerId::of(&self.authority), |(_, _, issuer)| *issuer)
+            .map_or_else(|| self.authority.issuer_id(), |(_, _, issuer)| *issuer)
     }
 
     /// The certificates of the path that was used: the leaf, then intermediates, the authority last.
@@ -115,7 +115,7 @@ impl VerifiedPeer {
 
     /// Asks again what can change: the authority is still in the bundle, every certificate is still
     /// valid, none is revoked by the rule of the verifier. For connections that stay open and sessions
-    /// that are resumed. Checks no signature and allocates nothing when all holds.
+    /// that are resumed. Checks no signature.
     ///
     /// # Errors
     ///

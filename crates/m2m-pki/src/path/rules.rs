@@ -11,7 +11,6 @@ use super::expected::{ExpectedPeer, Kind};
 use super::limits::ChainLimits;
 use super::place::{PeerRole, Place};
 use super::revocation::RevocationRule;
-use crate::crl::IssuerId;
 use crate::{Certificate, CrlSet};
 
 /// One of the rules that a chain is held to, in the order in which they are asked.
@@ -314,16 +313,23 @@ fn key_identifiers(
     })
 }
 
+/// By its form alone: whether it is a point of its curve is found out when the handshake uses it, and
+/// would cost here as much as a signature. Keys of issuers are held to the algorithms they sign with.
 fn key(
     _: &Path<'_>,
     (place, certificate): (Place, &Certificate),
     _: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
-    if let Some(bits) = certificate.rsa_bits().filter(|bits| bits % 8 != 0) {
-        return Some(Err(ChainError::KeyLength { place, bits }));
-    }
-    let key = (place == Place::Leaf).then(|| certificate.public_key())?;
-    Some(key.map(drop).map_err(|error| ChainError::Key { error }))
+    let bits = certificate.rsa_bits();
+    Some(match bits {
+        Some(bits) if bits % 8 != 0 || !(2048..=8192).contains(&bits) => {
+            Err(ChainError::KeyLength { place, bits })
+        }
+        None if place == Place::Leaf && !certificate.has_known_key() => {
+            Err(ChainError::Key { place })
+        }
+        _ => Ok(()),
+    })
 }
 
 fn identity(
@@ -344,7 +350,7 @@ fn revocation(
     (place, certificate): (Place, &Certificate),
     question: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
-    let issuer = IssuerId::of(path.issuer_of(place)?);
+    let issuer = path.issuer_of(place)?.issuer_id();
     let subject = (place, certificate, issuer);
     let until = question
         .revocation
