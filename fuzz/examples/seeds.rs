@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use m2m_crypto::{Algorithm, SecretBytes, SigningKey, SystemRandom};
-use m2m_fuzz::{BILLING, EDDSA, ES256, HS256, ORDERS, RS256, at, mac_key, sign, signing_key};
-use m2m_pki::{Authority, Ledger, Profile, Subject, TrustBundle};
+use m2m_fuzz::{BILLING, EDDSA, ES256, HS256, ORDERS, RS256, at, mac_key, pki, sign, signing_key};
+use m2m_pki::{
+    Authority, ChainVerifier, CrlSet, ExpectedPeer, Ledger, PeerRole, Profile, RevocationRule,
+    Subject, TrustBundle, TrustBundles,
+};
 use m2m_revoke::{Revocation, Revocations, Target};
 use m2m_types::ServiceIdRef;
 
@@ -126,6 +129,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write("mint", "scope-with-control-character", control.as_bytes())?;
     write("mint", "names", format!("{ORDERS}\0{BILLING}").as_bytes())?;
 
+    chains(&write)?;
     keys(&write)?;
     snapshots(&write)?;
     bundles(&write)?;
@@ -140,6 +144,28 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 type Write<'a> = &'a dyn Fn(&str, &str, &[u8]) -> Result<(), Box<dyn Error>>;
+
+/// A role, then certificates with their lengths.
+fn chains(write: Write<'_>) -> Result<(), Box<dyn Error>> {
+    let chain = pki::chain();
+    let ders: Vec<_> = chain.iter().map(|one| one.der().clone()).collect();
+    let authority = pki::root().certificate().clone();
+    let trust = TrustBundles::new().with(TrustBundle::new(pki::domain(), [authority]));
+    let rule = RevocationRule::danger_accept_unknown();
+    let verifier = ChainVerifier::new(ExpectedPeer::danger_any_service(), rule);
+    let crls = CrlSet::new();
+    let _peer = verifier.verify(&ders, PeerRole::Client, &trust, &crls, pki::issued_at())?;
+    for (name, role, count) in [("client", 0, 2), ("server", 1, 2), ("no-issuer", 0, 1)] {
+        let mut bytes = vec![role];
+        for certificate in chain.iter().take(count) {
+            let der = certificate.der().as_ref();
+            bytes.extend(u16::try_from(der.len())?.to_be_bytes());
+            bytes.extend_from_slice(der);
+        }
+        write("chain", name, &bytes)?;
+    }
+    Ok(())
+}
 
 fn keys(write: Write<'_>) -> Result<(), Box<dyn Error>> {
     let private = [("rsa", RS256), ("ec", ES256), ("ed25519", EDDSA)];

@@ -1,6 +1,8 @@
 //! What the fuzz targets share: fixed keys (those that RFC 7515 and RFC 8037 print), verifiers over
 //! them, and the promises that hold for every refusal.
 
+pub mod pki;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
