@@ -6,14 +6,19 @@
 //! - `early-exit`, `table`: how not to do it. Must be reported, or the check is worth nothing.
 //! - `verify N`, `naive N`: refuse a tag whose byte N is wrong, many times. For counting instructions:
 //!   `verify` costs the same for every N, `naive` does not.
+//! - `api-key N`: look an API key up and refuse it because character N of its secret is another. Costs
+//!   the same for every N.
 
 use std::arch::asm;
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use m2m_crypto::{Algorithm, MacKey, SecretBytes, constant_time_eq};
+use m2m_crypto::{Algorithm, MacKey, RandomError, SecretBytes, SecureRandom, constant_time_eq};
+use m2m_secrets::{ClientKeys, KeyFormat, KeyHasher, KeyTable, PepperVersion, SharedSecret};
+use m2m_types::{ServiceId, Timestamp};
 
-const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|naive N";
+const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|naive N|api-key N";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
         ("table", None) => table(),
         ("verify", Some(at)) => verify(at),
         ("naive", Some(at)) => naive(at),
+        ("api-key", Some(at)) => api_key(at),
         _ => {
             eprintln!("usage: {USAGE}");
             return ExitCode::from(2);
@@ -104,6 +110,61 @@ fn naive(at: usize) {
     candidate[at] ^= 1;
     for _ in 0..100 {
         assert!(!naive_eq(black_box(&secret), black_box(&candidate)));
+    }
+}
+
+/// A right id with another secret and the checksum that belongs to it: the form is read, the checksum
+/// computed, the key hashed and the hash compared. All are drawn from a fixed seed, so that only `at`
+/// differs.
+fn api_key(at: usize) {
+    let now = Timestamp::from_unix_seconds(1_700_000_000).expect("in range");
+    let pepper = SharedSecret::new(SecretBytes::new((1..=32).collect())).expect("a secret");
+    let format = KeyFormat::new("acme", "live").expect("two labels");
+    let version = PepperVersion::new(1).expect("not zero");
+    let hasher = Arc::new(KeyHasher::new(format.clone(), version, &pepper).expect("a pepper"));
+    let owner: ServiceId = "spiffe://example.org/a".parse().expect("a name");
+    let (client, issued) = ClientKeys::issue(owner, &hasher, &Fixed, now).expect("a key");
+    let table = KeyTable::build(hasher, [&client], &Fixed, now).expect("a table");
+    let mut text = issued.key().expose_secret().as_bytes().to_vec();
+    // Of two digits each, so that putting the checksum right is the same work.
+    for place in 22..54 {
+        if place == 22 + at {
+            text[place] = if text[place] == b'x' { b'y' } else { b'x' };
+        }
+    }
+    put_checksum(&mut text);
+    for _ in 0..100 {
+        assert!(table.check(black_box(&text), now).is_err());
+    }
+    assert!(format.parse(&text).is_ok(), "it is well-formed");
+}
+
+fn put_checksum(text: &mut [u8]) {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let (before, sum) = text.split_at_mut(54);
+    let mut state = u32::MAX;
+    for byte in before {
+        state ^= u32::from(*byte);
+        for _ in 0..8 {
+            state = (state >> 1) ^ (0xedb8_8320 * (state & 1));
+        }
+    }
+    let mut rest = !state;
+    for place in sum[1..].iter_mut().rev() {
+        *place = DIGITS[rest as usize % 62];
+        rest /= 62;
+    }
+}
+
+/// Always the same bytes.
+struct Fixed;
+
+impl SecureRandom for Fixed {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = (at * 37 % 248) as u8;
+        }
+        Ok(())
     }
 }
 
