@@ -262,6 +262,55 @@ fn tls_008_what_the_client_says_by_sni_and_alpn_is_nobodys_identity() {
     ));
 }
 
+/// Notes which authorities a server says it knows, and shows nothing.
+#[derive(Debug, Default)]
+struct Listener(std::sync::Mutex<Vec<Vec<u8>>>);
+
+impl rustls::client::ResolvesClientCert for Listener {
+    fn resolve(
+        &self,
+        hints: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        let hints = hints.iter().map(|hint| hint.to_vec());
+        self.0.lock().unwrap().extend(hints);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_server_tells_which_authorities_it_knows_and_follows_when_they_change() {
+    let mut world = World::new();
+    let server = world.live("billing");
+    let hints = || {
+        let listener = Arc::new(Listener::default());
+        let mut config = stranger(None);
+        config.client_auth_cert_resolver = listener.clone();
+        let _ = refused(&server, config);
+        let hints = listener.0.lock().unwrap().clone();
+        hints
+    };
+    let root = world.root.certificate();
+    assert_eq!(hints(), [root.subject_der()]);
+    let other = new_root(&world.ledger, &world.domain, "Root B");
+    let both = [root.clone(), other.certificate().clone()];
+    let both = bundles_of([bundle_of(&world.domain, both)]);
+    server
+        .update(|material| {
+            material.set_bundles(both);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(
+        hints(),
+        [root.subject_der(), other.certificate().subject_der()]
+    );
+}
+
 #[test]
 fn machines_of_another_trust_domain_are_taken_only_where_that_was_said() {
     let mut world = World::new();
