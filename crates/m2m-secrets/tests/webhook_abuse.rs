@@ -72,6 +72,26 @@ fn a_change_of_any_byte_and_a_cut_at_any_place_are_refused() {
     );
 }
 
+/// That none takes longer than another is counted in instructions by `.ci/run ctgrind`.
+#[test]
+fn sec_001_a_wrong_byte_is_refused_alike_wherever_it_stands() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let tag = STANDARD.decode(&SIGNATURE[3..]).unwrap();
+    for at in 0..tag.len() {
+        let mut wrong = tag.clone();
+        wrong[at] ^= 0x80;
+        let refused = refusal(ID, TIME, format!("v1,{}", STANDARD.encode(wrong)));
+        assert_eq!(refused, WebhookError::Signature);
+    }
+    for length in [0, 1, 31] {
+        let header = format!("v1,{}", STANDARD.encode(&tag[..length]));
+        assert_eq!(refusal(ID, TIME, header), WebhookError::SignatureMalformed);
+    }
+    let header = format!("v1,{}", STANDARD.encode([&tag[..], b"x"].concat()));
+    assert_eq!(refusal(ID, TIME, header), WebhookError::SignatureMalformed);
+}
+
 #[test]
 fn sec_011_a_boundary_between_fields_cannot_be_moved() {
     // What is signed reads the same for ("a.1", "2", "3") and ("a", "1", "2.3").

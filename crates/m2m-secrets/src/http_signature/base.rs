@@ -61,7 +61,8 @@ pub fn signature_base(
     member: &[u8],
 ) -> Result<Vec<u8>, SignatureBaseError> {
     let mut cursor = Cursor::new(member);
-    let input = Input::read(&mut cursor).map_err(SignatureBaseError::Input)?;
+    let mut input = Input::new();
+    input.read(&mut cursor).map_err(SignatureBaseError::Input)?;
     if cursor.peek().is_some() {
         let at = cursor.at();
         let malformed = SignatureFieldError::Malformed { at };
@@ -79,7 +80,7 @@ pub(super) fn write_base<M: HttpMessage, R: HttpMessage>(
     message: &M,
     request: Option<&R>,
 ) -> Result<(), SignatureBaseError> {
-    for (position, component) in input.components.as_slice().iter().enumerate() {
+    for (position, component) in input.components.iter().enumerate() {
         component.write(base);
         base.extend_from_slice(b": ");
         let written = match (component.flags & REQ != 0, request) {

@@ -1,6 +1,6 @@
 //! What a signature can cover (RFC 9421 §2): fields, and what is derived from a message.
 
-use super::structured::{Bare, Cursor, Malformed, is_token_character};
+use super::structured::{Bare, Cursor, FIELD_NAME, Malformed, is};
 
 /// The most components that one signature covers.
 pub const MAX_COMPONENTS: usize = 24;
@@ -177,28 +177,60 @@ impl<'a> Component<'a> {
     }
 }
 
+/// A [`Component`] of its own, for a policy to keep.
+pub(super) struct OwnedComponent {
+    raw: Box<[u8]>,
+    name: Box<[u8]>,
+    argument: Box<[u8]>,
+    flags: u8,
+    source: Source,
+}
+
+impl OwnedComponent {
+    pub(super) fn from_text(text: &str) -> Result<Self, ComponentError> {
+        Component::from_text(text).map(|component| Self {
+            raw: component.raw.into(),
+            name: component.name.into(),
+            argument: component.argument.into(),
+            flags: component.flags,
+            source: component.source,
+        })
+    }
+
+    #[inline]
+    pub(super) fn borrowed(&self) -> Component<'_> {
+        Component {
+            raw: &self.raw,
+            name: &self.name,
+            argument: &self.argument,
+            flags: self.flags,
+            source: self.source,
+        }
+    }
+}
+
 /// The components that a signature covers, in their order.
 pub(super) struct Components<'a> {
-    all: [Component<'a>; MAX_COMPONENTS],
+    all: [Option<Component<'a>>; MAX_COMPONENTS],
     count: usize,
 }
 
 impl<'a> Components<'a> {
     pub(super) fn new() -> Self {
         Self {
-            all: [NONE; MAX_COMPONENTS],
+            all: [None; MAX_COMPONENTS],
             count: 0,
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[Component<'a>] {
-        self.all.get(..self.count).unwrap_or_default()
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Component<'a>> {
+        self.all.iter().take(self.count).flatten()
     }
 
     /// Whether `component` is covered.
     pub(super) fn cover(&self, component: &Component<'_>) -> bool {
-        let mut all = self.as_slice().iter();
-        all.any(|covered| covered.is_same_as(component))
+        self.iter().any(|covered| covered.is_same_as(component))
     }
 
     /// `false` if there is no room.
@@ -206,7 +238,7 @@ impl<'a> Components<'a> {
     pub(super) fn push(&mut self, component: Component<'a>) -> bool {
         match self.all.get_mut(self.count) {
             Some(place) => {
-                *place = component;
+                *place = Some(component);
                 self.count += 1;
                 true
             }
@@ -232,6 +264,5 @@ fn source(derived: &[u8]) -> Option<Source> {
 
 #[inline]
 fn is_field_name(name: &[u8]) -> bool {
-    let fits = |byte: &u8| is_token_character(*byte) && !byte.is_ascii_uppercase();
-    !name.is_empty() && name.iter().all(fits)
+    !name.is_empty() && name.iter().all(|byte| is(*byte, FIELD_NAME))
 }

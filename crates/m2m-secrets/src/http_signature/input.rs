@@ -76,10 +76,10 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads one from where `cursor` stands.
-    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, SignatureFieldError> {
-        let start = cursor.at();
-        let mut input = Self {
+    /// To be read into: it is large, and so is not moved.
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self {
             raw: &[],
             components: Components::new(),
             created: None,
@@ -88,7 +88,13 @@ impl<'a> Input<'a> {
             algorithm: None,
             key_id: None,
             tag: None,
-        };
+        }
+    }
+
+    /// Reads one from where `cursor` stands into a new one.
+    pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SignatureFieldError> {
+        let input = self;
+        let start = cursor.at();
         cursor.expect(b'(')?;
         if !cursor.eat(b')') {
             loop {
@@ -126,7 +132,7 @@ impl<'a> Input<'a> {
             }
         }
         input.raw = cursor.since(start);
-        Ok(input)
+        Ok(())
     }
 
     #[inline]
@@ -195,11 +201,11 @@ impl<'a, T: Copy> List<'a, T> {
 }
 
 impl<'a> Labels<'a> {
-    /// Reads both fields of `message`. Each list is read once, by `visit`, where it stands: what does
-    /// not interest anyone must be well-formed too.
+    /// Reads both fields of `message`. Each list is read by `visit`, where it stands: what does not
+    /// interest anyone must be well-formed too.
     pub(super) fn read<M: HttpMessage>(
         message: &'a M,
-        mut visit: impl FnMut(&'a [u8], Input<'a>),
+        mut visit: impl FnMut(&'a [u8], &mut Cursor<'a>) -> Result<(), SignatureFieldError>,
     ) -> Result<Self, SignatureFieldError> {
         let mut labels = Self {
             inputs: List::new(),
@@ -208,8 +214,7 @@ impl<'a> Labels<'a> {
         each_line(message, SIGNATURE_INPUT, |label, cursor| {
             cursor.expect(b'=')?;
             labels.inputs.push(label, *cursor)?;
-            visit(label, Input::read(cursor)?);
-            Ok(())
+            visit(label, cursor)
         })?;
         each_line(message, SIGNATURE, |label, cursor| {
             cursor.expect(b'=')?;

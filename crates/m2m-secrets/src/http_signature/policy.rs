@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::component::{Component, ComponentError, Components, MAX_COMPONENTS};
+use super::component::{ComponentError, Components, MAX_COMPONENTS, OwnedComponent};
 use super::keys::is_word;
 use crate::{ReplayMemory, TimeWindow};
 
@@ -21,7 +21,8 @@ use crate::{ReplayMemory, TimeWindow};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct HttpSignaturePolicy {
-    required: Vec<Arc<str>>,
+    /// As they were named, and read.
+    required: Vec<(Arc<str>, OwnedComponent)>,
     tag: Option<Box<str>>,
     freshness: Freshness,
 }
@@ -66,11 +67,12 @@ impl HttpSignaturePolicy {
                 found: required.len(),
             });
         }
-        for text in required {
-            Component::from_text(text).map_err(HttpPolicyError::Component)?;
-        }
+        let read = |text: &&str| {
+            OwnedComponent::from_text(text).map(|component| (Arc::from(*text), component))
+        };
+        let required: Result<Vec<_>, _> = required.iter().map(read).collect();
         Ok(Self {
-            required: required.iter().map(|text| Arc::from(*text)).collect(),
+            required: required.map_err(HttpPolicyError::Component)?,
             tag: None,
             freshness,
         })
@@ -112,17 +114,18 @@ impl HttpSignaturePolicy {
     /// The first component that is demanded and not covered.
     #[inline]
     pub(super) fn missing(&self, covered: &Components<'_>) -> Option<&Arc<str>> {
-        self.required.iter().find(|text| {
-            // Each was read when the policy was made.
-            !Component::from_text(text).is_ok_and(|component| covered.cover(&component))
-        })
+        self.required
+            .iter()
+            .find(|(_, component)| !covered.cover(&component.borrowed()))
+            .map(|(text, _)| text)
     }
 }
 
 impl fmt::Debug for HttpSignaturePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.required.iter().map(|(text, _)| &**text).collect();
         f.debug_struct("HttpSignaturePolicy")
-            .field("required", &self.required)
+            .field("required", &names)
             .field("tag", &self.tag)
             .field("window", &self.window())
             .finish_non_exhaustive()

@@ -214,7 +214,9 @@ impl HttpSigner {
     ) -> Result<HttpSignatureFields, HttpSignError> {
         let member = self.member(now, random)?;
         let mut cursor = Cursor::new(member.as_bytes());
-        let input = Input::read(&mut cursor)
+        let mut input = Input::new();
+        input
+            .read(&mut cursor)
             .map_err(|error| HttpSignError::Base(SignatureBaseError::Input(error)))?;
         let mut base = Vec::new();
         write_base(&mut base, &input, message, request).map_err(HttpSignError::Base)?;

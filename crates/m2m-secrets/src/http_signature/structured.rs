@@ -12,6 +12,8 @@ const TOKEN: u8 = 8;
 /// In a string, as itself.
 const STRING: u8 = 16;
 const BASE64: u8 = 32;
+/// In a field name in lower case.
+pub(super) const FIELD_NAME: u8 = 64;
 
 const fn classes() -> [u8; 256] {
     let mut classes = [0; 256];
@@ -40,6 +42,9 @@ const fn classes() -> [u8; 256] {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=') {
             class |= BASE64;
         }
+        if is_token_character(byte) && !byte.is_ascii_uppercase() {
+            class |= FIELD_NAME;
+        }
         #[allow(
             clippy::indexing_slicing,
             reason = "evaluated when compiled; an index out of range would not compile"
@@ -53,7 +58,7 @@ const fn classes() -> [u8; 256] {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-pub(crate) const fn is_token_character(byte: u8) -> bool {
+const fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -75,7 +80,7 @@ pub(crate) const fn is_token_character(byte: u8) -> bool {
 }
 
 #[inline]
-fn is(byte: u8, class: u8) -> bool {
+pub(super) fn is(byte: u8, class: u8) -> bool {
     // An array of 256 has every byte.
     CLASSES
         .get(usize::from(byte))
@@ -165,11 +170,11 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn run(&mut self, class: u8) -> &'a [u8] {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| is(byte, class)) {
-            self.at += 1;
-        }
-        self.since(start)
+        let rest = self.line.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| !is(*byte, class));
+        let length = length.unwrap_or(rest.len());
+        self.at += length;
+        rest.get(..length).unwrap_or_default()
     }
 
     /// The next member's name in a dictionary; `None` at the end of the line. `first` says whether

@@ -33,9 +33,9 @@ impl HttpSignatureScratch {
 /// nobody signed.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedMessage<'a> {
-    label: &'a str,
+    label: &'a [u8],
     key_id: &'a str,
-    tag: Option<&'a str>,
+    tag: Option<&'a [u8]>,
     created: Timestamp,
 }
 
@@ -87,13 +87,20 @@ impl HttpSignaturePolicy {
         scratch: &mut HttpSignatureScratch,
         now: Timestamp,
     ) -> Result<VerifiedMessage<'m>, HttpSignatureError> {
+        let mut input = Input::new();
         let mut first = None;
-        let labels = Labels::read(message, |label, input| {
-            if first.is_none() && self.wants(input.tag) {
-                first = Some((label, input));
+        let labels = Labels::read(message, |label, cursor| {
+            if first.is_some() {
+                return Input::new().read(cursor);
             }
+            if !input.raw.is_empty() {
+                input = Input::new();
+            }
+            input.read(cursor)?;
+            first = self.wants(input.tag).then_some(label);
+            Ok(())
         })?;
-        let (first_label, input) = first.ok_or(HttpSignatureError::NoneWanted)?;
+        let first_label = first.ok_or(HttpSignatureError::NoneWanted)?;
         let mut check = |label, input: &Input<'m>| {
             let signature = labels
                 .signature(label)
@@ -115,7 +122,8 @@ impl HttpSignaturePolicy {
             .inputs()
             .skip_while(|(label, _)| *label != first_label);
         for (label, mut cursor) in others.skip(1) {
-            let input = Input::read(&mut cursor)?;
+            let mut input = Input::new();
+            input.read(&mut cursor)?;
             if !self.wants(input.tag) {
                 continue;
             }
@@ -158,9 +166,9 @@ impl HttpSignaturePolicy {
             memory.admit(key_id.as_bytes(), nonce, created, now)?;
         }
         Ok(VerifiedMessage {
-            label: text(label),
+            label,
             key_id,
-            tag: input.tag.map(text),
+            tag: input.tag,
             created,
         })
     }
@@ -199,7 +207,7 @@ fn text(ascii: &[u8]) -> &str {
 impl<'a> VerifiedMessage<'a> {
     /// The label of the signature that holds.
     pub fn label(&self) -> &'a str {
-        self.label
+        text(self.label)
     }
 
     /// The key it was made with.
@@ -209,7 +217,7 @@ impl<'a> VerifiedMessage<'a> {
 
     /// What its signer says it is for.
     pub fn tag(&self) -> Option<&'a str> {
-        self.tag
+        self.tag.map(text)
     }
 
     /// When it was made.
