@@ -8,6 +8,7 @@ pub mod measure;
 pub mod ours;
 pub mod peers;
 pub mod report;
+pub mod requests;
 pub mod store;
 pub mod threads;
 pub mod timing;
