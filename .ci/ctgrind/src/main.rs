@@ -6,6 +6,7 @@
 //! - `early-exit`, `table`: how not to do it. Must be reported, or the check is worth nothing.
 //! - `verify N`, `naive N`: refuse a tag whose byte N is wrong, many times. For counting instructions:
 //!   `verify` costs the same for every N, `naive` does not.
+//! - `webhook N`: the same for a webhook's signature: costs the same for every N.
 //! - `api-key N`: look an API key up and refuse it because character N of its secret is another. Costs
 //!   the same for every N.
 
@@ -14,11 +15,16 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use m2m_crypto::{Algorithm, MacKey, RandomError, SecretBytes, SecureRandom, constant_time_eq};
-use m2m_secrets::{ClientKeys, KeyFormat, KeyHasher, KeyTable, PepperVersion, SharedSecret};
+use m2m_secrets::{
+    ClientKeys, KeyFormat, KeyHasher, KeyTable, PepperVersion, SharedSecret, TimeWindow,
+    WebhookHeaders, WebhookSecret, WebhookSigner, WebhookVerifier,
+};
 use m2m_types::{ServiceId, Timestamp};
 
-const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|naive N|api-key N";
+const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|webhook N|naive N|api-key N";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,6 +41,7 @@ fn main() -> ExitCode {
         ("early-exit", None) => early_exit(),
         ("table", None) => table(),
         ("verify", Some(at)) => verify(at),
+        ("webhook", Some(at)) => webhook(at),
         ("naive", Some(at)) => naive(at),
         ("api-key", Some(at)) => api_key(at),
         _ => {
@@ -101,6 +108,29 @@ fn verify(at: usize) {
     tag[at] ^= 1;
     for _ in 0..100 {
         assert!(key.verify(b"message", black_box(&tag)).is_err());
+    }
+}
+
+/// The whole way of a webhook: its headers are read, and its tag is compared with those of two secrets.
+fn webhook(at: usize) {
+    let secrets = [1, 2].map(|first| {
+        let secret: Vec<u8> = (first..first + 32).collect();
+        WebhookSecret::new(SecretBytes::new(secret)).expect("32 bytes are enough")
+    });
+    let verifier = WebhookVerifier::new(&secrets, TimeWindow::FIVE_MINUTES).expect("two secrets");
+    let now = Timestamp::from_unix_seconds(1_700_000_000).expect("before the year 9999");
+    let signer = WebhookSigner::new(&secrets[1..]).expect("one secret");
+    let header = signer.sign("msg_1", now, b"{}").expect("a good id");
+    let mut tag = STANDARD.decode(&header[3..]).expect("it is base64");
+    tag[at] ^= 1;
+    let header = format!("v1,{}", STANDARD.encode(tag));
+    let headers = WebhookHeaders {
+        id: b"msg_1",
+        timestamp: b"1700000000",
+        signature: header.as_bytes(),
+    };
+    for _ in 0..100 {
+        assert!(verifier.verify(black_box(headers), b"{}", now).is_err());
     }
 }
 
