@@ -55,6 +55,40 @@ const STORE_CHANGES: [(&str, &[u8]); 6] = [
     ),
 ];
 
+/// Of RFC 9421, §B.2.5 and §2.2.8, and of RFC 9530.
+const HTTP_SIGNATURES: [(&str, [&str; 5]); 3] = [
+    (
+        "rfc9421-b25",
+        [
+            "sig-b25=(\"date\" \"@authority\" \"@method\");created=1618884473;keyid=\"k\"",
+            "sig-b25=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:",
+            "application/json",
+            "/foo?param=Value&Pet=dog",
+            "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, sha-512=:AA==:",
+        ],
+    ),
+    (
+        "base",
+        [
+            "(\"@query-param\";name=\"fa%C3%A7ade\" \"x-field\";key=\"b\" \"x-field\";bs);tag=\"t\";x=?0;y=1.5;z=@1",
+            "",
+            "a=1, b=2;x=1;y=2, c=(a b c), d",
+            "/p?fa%C3%A7ade=so+me&b",
+            "",
+        ],
+    ),
+    (
+        "two-labels",
+        [
+            "a=(\"@method\");created=1618884473;keyid=\"k\", b=(\"@path\" \"@status\";req);nonce=\"n\"",
+            "b=:AAAA:, a=:AAAA:;p=\"q\\\"\"",
+            "x",
+            "*",
+            "sha-256=:AAAA:",
+        ],
+    ),
+];
+
 /// The claims of an access token that the strict verifier takes, and some that it does not.
 fn claims() -> [(&'static str, String); 5] {
     let usual = format!(
@@ -130,6 +164,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     write("mint", "names", format!("{ORDERS}\0{BILLING}").as_bytes())?;
 
     chains(&write)?;
+    let webhook = "msg_p5jXN8AQM9LWM0D4loKWxJek\x001614265330\0v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\0";
+    let webhook = format!("{webhook}{{\"test\": 2432232314}}");
+    write("webhook", "standard", webhook.as_bytes())?;
+    for (name, parts) in HTTP_SIGNATURES {
+        write("http_signature", name, parts.join("\0").as_bytes())?;
+    }
+
     keys(&write)?;
     snapshots(&write)?;
     bundles(&write)?;
