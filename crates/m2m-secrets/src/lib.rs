@@ -16,6 +16,8 @@ mod request_rejection;
 mod rotation;
 mod scanner;
 mod shared_secret;
+#[cfg(feature = "store")]
+mod stored;
 mod webhook;
 
 pub use api_key::{
@@ -72,6 +74,8 @@ pub use rotation::{
 };
 pub use scanner::{FoundKey, KeyScanner, MAX_SCANNED_FORMATS, ScannerError};
 pub use shared_secret::{MIN_SECRET_BYTES, SharedSecret, WeakSecret};
+#[cfg(feature = "store")]
+pub use stored::{StoredRotation, StoredRotationError, StoredSecretError};
 pub use webhook::{
     MAX_WEBHOOK_ID_BYTES, MAX_WEBHOOK_SECRETS, MAX_WEBHOOK_SIGNATURE_BYTES, MAX_WEBHOOK_SIGNATURES,
     VerifiedWebhook, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, WebhookError,

@@ -21,6 +21,8 @@ mod membership;
 mod mutation;
 mod name;
 mod policy;
+#[cfg(feature = "store")]
+mod record;
 mod ring;
 mod snapshot;
 mod uses;
