@@ -6,6 +6,7 @@ mod deletions;
 mod pairs;
 mod random;
 mod revocations;
+mod secrets;
 mod world;
 
 pub(crate) use random::Random;
@@ -33,6 +34,7 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
         Box::new(claims::Claims),
         Box::new(authority::Issuing),
         Box::new(deletions::Deletions),
+        Box::new(secrets::Rotating),
     ]
 }
 
