@@ -291,8 +291,7 @@ fn a_server_tells_which_authorities_it_knows_and_follows_when_they_change() {
         let mut config = stranger(None);
         config.client_auth_cert_resolver = listener.clone();
         let _ = refused(&server, config);
-        let hints = listener.0.lock().unwrap().clone();
-        hints
+        listener.0.lock().unwrap().clone()
     };
     let root = world.root.certificate();
     assert_eq!(hints(), [root.subject_der()]);
