@@ -1,0 +1,304 @@
+//! `Guard`: the one admission call. One direction, each step by what the one before found.
+//!
+//! ```text
+//! Presented ─ taken? required? ─ fresh? ─ certificate ─ token ─ signature ─ API key ─ one name? ─ revoked?
+//!                                                                                          │
+//! Admitted ◀────────────────────────── decision ◀──────────────────────────────── Proven ◀─┘
+//! ```
+
+#[cfg(feature = "pki")]
+mod peers;
+mod revoked;
+#[cfg(feature = "secrets")]
+mod secrets;
+mod who;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use m2m_revoke::{Revocations, Target};
+use m2m_token::{Presenter, Verifier};
+use m2m_types::Timestamp;
+
+use self::revoked::Checked;
+use self::who::Who;
+use crate::builder::GuardBuilder;
+use crate::call::Call;
+use crate::decision::{Decide, Decision};
+use crate::freshness::{Age, Ages, Basis, Freshness};
+use crate::presented::{Credential, Kinds, Presented};
+use crate::proven::{Admitted, Proven};
+use crate::refusal::{Refusal, RefusalReason};
+use crate::scratch::GuardScratch;
+
+/// Decides whether a call is admitted: who calls, by every credential that it shows, and whether it may.
+///
+/// Built once and shared by all threads. It holds no lock and does no I/O; what changes (keys, CRLs,
+/// revocations, API keys, secrets) are snapshots that others swap. See the [crate's front page](crate).
+pub struct Guard {
+    pub(crate) decide: Box<dyn Decide>,
+    pub(crate) tokens: Option<(Verifier, Freshness)>,
+    pub(crate) revocations: Option<(Arc<Revocations>, Freshness)>,
+    pub(crate) taken: Kinds,
+    pub(crate) required: Kinds,
+    pub(crate) several: Several,
+    #[cfg(feature = "pki")]
+    pub(crate) peers: Option<Peers>,
+    #[cfg(feature = "secrets")]
+    pub(crate) secrets: Secrets,
+}
+
+/// Whether several credentials must name one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Several {
+    MustAgree,
+    MayDisagree,
+}
+
+#[cfg(feature = "pki")]
+pub(crate) struct Peers {
+    pub(crate) trust: Box<dyn crate::PeerTrust>,
+    pub(crate) crls: Freshness,
+}
+
+#[cfg(feature = "secrets")]
+#[derive(Default)]
+pub(crate) struct Secrets {
+    pub(crate) keys: Option<Arc<m2m_types::Live<m2m_secrets::KeyTable>>>,
+    pub(crate) compact: Option<(
+        Arc<m2m_types::Live<crate::CallerSecrets>>,
+        Arc<m2m_secrets::ReplayMemory>,
+    )>,
+    pub(crate) http: Option<(
+        Arc<m2m_types::Live<crate::HttpCallers>>,
+        m2m_secrets::HttpSignaturePolicy,
+    )>,
+}
+
+impl Guard {
+    /// Starts a guard that asks `decide` last. It takes no credential until it is told which.
+    pub fn builder(decide: impl Decide + 'static) -> GuardBuilder {
+        GuardBuilder::new(decide)
+    }
+
+    /// Whether it takes this kind of credential.
+    pub const fn takes(&self, credential: Credential) -> bool {
+        self.taken.has(credential)
+    }
+
+    /// Whether every call must come with this kind of credential.
+    pub const fn requires(&self, credential: Credential) -> bool {
+        self.required.has(credential)
+    }
+
+    /// Lets go of remembered tokens that have expired; see [`Verifier::purge_cache`].
+    pub fn purge_cache(&self, now: Timestamp) {
+        if let Some((verifier, _)) = &self.tokens {
+            verifier.purge_cache(now);
+        }
+    }
+
+    /// Admits a call, or says why not.
+    ///
+    /// The first check that fails ends it, so that a stranger's call costs at most the signature checks
+    /// of one credential. `presented` is everything that came: what this guard does not take is a
+    /// refusal.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]; the caller learns [`Refusal::rejection`].
+    pub fn admit<'a>(
+        &'a self,
+        presented: &Presented<'a>,
+        call: &Call<'_>,
+        now: Timestamp,
+        scratch: &'a mut GuardScratch,
+    ) -> Result<Admitted<'a>, Refusal> {
+        let mut ages = Ages::default();
+        self.prove(presented, now, scratch, &mut ages)
+            .and_then(|mut proven| {
+                proven.ages = ages;
+                self.decide(proven, call)
+            })
+            .map_err(|refusal| refusal.with_ages(ages))
+    }
+
+    fn prove<'a>(
+        &'a self,
+        presented: &Presented<'a>,
+        now: Timestamp,
+        scratch: &'a mut GuardScratch,
+        ages: &mut Ages,
+    ) -> Result<Proven<'a>, Refusal> {
+        let kinds = Kinds(presented.kinds());
+        self.check_kinds(kinds)?;
+        self.check_ages(kinds, now, ages)?;
+
+        let certificate = presented.thumbprint();
+        let mut who = Who::new(self.several);
+        #[cfg(feature = "pki")]
+        if let Some(peer) = presented.peer {
+            self.check_peer(peer, now)?;
+        }
+
+        let token = match presented.token.zip(self.tokens.as_ref()) {
+            Some((text, (verifier, _))) => {
+                let mut presenter = Presenter::unknown();
+                if let Some(certificate) = certificate {
+                    presenter = presenter.with_certificate(certificate);
+                }
+                if let Some(key) = presented.key {
+                    presenter = presenter.with_key(key);
+                }
+                Some(verifier.verify_presented(text, &presenter, now, &mut scratch.token)?)
+            }
+            None => None,
+        };
+
+        #[cfg(feature = "secrets")]
+        let signature = match presented.signed {
+            Some(signed) => Some(self.check_signature(&signed, now, &mut scratch.signature)?),
+            None => None,
+        };
+        #[cfg(feature = "secrets")]
+        let api_key = match presented.api_key.zip(self.secrets.keys.as_ref()) {
+            Some((key, table)) => Some(secrets::check_api_key(key, &table.load(), now)?),
+            None => None,
+        };
+
+        #[cfg(feature = "pki")]
+        if let Some(peer) = presented.peer {
+            who.is_peer(peer.service_id())?;
+        }
+        #[cfg(feature = "secrets")]
+        {
+            if let Some(proof) = &api_key {
+                who.is(Credential::ApiKey, &proof.owner)?;
+            }
+            if let Some(proof) = &signature {
+                who.is(Credential::Signature, &proof.owner)?;
+            }
+        }
+        if let Some(token) = &token {
+            who.is_subject(token)?;
+        }
+
+        if let Some((set, _)) = &self.revocations {
+            let reader = &mut Checked {
+                reader: scratch.reader.of(set),
+                now,
+            };
+            if let Some(thumbprint) = &certificate {
+                let target = Target::CertificateThumbprint(thumbprint.as_bytes());
+                // One that is not known better counts as old.
+                reader.check(Credential::Certificate, &target, None)?;
+            }
+            #[cfg(feature = "pki")]
+            if let Some(peer) = presented.peer {
+                reader.check_peer(peer)?;
+            }
+            #[cfg(feature = "secrets")]
+            {
+                if let Some(proof) = &api_key {
+                    reader.check_api_key(proof)?;
+                }
+                if let Some(proof) = &signature {
+                    reader.check_signature(proof)?;
+                }
+            }
+        }
+        Ok(Proven {
+            name: who.name(),
+            kinds,
+            token,
+            certificate,
+            #[cfg(feature = "pki")]
+            peer: presented.peer,
+            #[cfg(feature = "secrets")]
+            api_key,
+            #[cfg(feature = "secrets")]
+            signature,
+            ages: Ages::default(),
+            now,
+        })
+    }
+
+    /// Whether what came is what may and must come.
+    #[inline]
+    fn check_kinds(&self, kinds: Kinds) -> Result<(), Refusal> {
+        if let Some(credential) = kinds.without(self.taken).iter().next() {
+            return Err(RefusalReason::NotTaken { credential }.into());
+        }
+        if kinds == Kinds::default() {
+            return Err(RefusalReason::NothingPresented.into());
+        }
+        if let Some(credential) = self.required.without(kinds).iter().next() {
+            return Err(RefusalReason::Required { credential }.into());
+        }
+        Ok(())
+    }
+
+    /// Whether what the checks will go by is fresh. Before any of them, so that the answer is the same
+    /// whoever asks.
+    #[inline]
+    fn check_ages(&self, kinds: Kinds, now: Timestamp, ages: &mut Ages) -> Result<(), Refusal> {
+        let mut look = |basis, freshness: &Freshness| {
+            let (age, exceeded) = catching("a source of ages", || freshness.look(now))?;
+            ages.set(basis, age);
+            match exceeded {
+                None => Ok(()),
+                Some(limit) => Err(stale(basis, age, limit)),
+            }
+        };
+        if let Some((_, freshness)) = &self.revocations {
+            look(Basis::Revocations, freshness)?;
+        }
+        if let Some((_, keys)) = self
+            .tokens
+            .as_ref()
+            .filter(|_| kinds.has(Credential::Token))
+        {
+            look(Basis::Keys, keys)?;
+        }
+        #[cfg(feature = "pki")]
+        if let Some(peers) = self
+            .peers
+            .as_ref()
+            .filter(|_| kinds.has(Credential::Certificate))
+        {
+            look(Basis::Crls, &peers.crls)?;
+        }
+        Ok(())
+    }
+
+    fn decide<'a>(&'a self, proven: Proven<'a>, call: &Call<'_>) -> Result<Admitted<'a>, Refusal> {
+        match catching("the decision", || self.decide.decide(&proven, call))? {
+            Decision::Allow => Ok(Admitted { proven }),
+            Decision::Deny(denial) => Err(RefusalReason::Denied(denial).into()),
+        }
+    }
+}
+
+/// Asks code of the application. Nothing here is left half changed if it panics: it is given shared
+/// references alone, and no lock is held.
+#[inline]
+pub(crate) fn catching<T>(hook: &'static str, ask: impl FnOnce() -> T) -> Result<T, Refusal> {
+    catch_unwind(AssertUnwindSafe(ask)).map_err(|_| RefusalReason::Panicked { hook }.into())
+}
+
+#[cold]
+#[inline(never)]
+fn stale(basis: Basis, age: Age, limit: std::time::Duration) -> Refusal {
+    RefusalReason::Stale { basis, age, limit }.into()
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("taken", &self.taken)
+            .field("required", &self.required)
+            .field("several", &self.several)
+            .finish_non_exhaustive()
+    }
+}
