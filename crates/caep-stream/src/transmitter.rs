@@ -81,6 +81,7 @@ mod dead;
 mod dispatch;
 mod error;
 mod interest;
+mod lag;
 mod manage;
 mod options;
 mod place;
@@ -90,13 +91,14 @@ mod pusher;
 mod queue;
 mod record;
 mod registry;
+mod replay;
 mod routes;
 mod status;
 mod subjects;
 mod target;
+mod tidy;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -110,13 +112,16 @@ pub use answers::{forbidden, unauthorized};
 pub use caller::{Caller, CallerError};
 pub use dead::DeadLetter;
 pub use error::TransmitterError;
+pub use lag::Lag;
 pub use options::TransmitterOptions;
 pub use poll::LongPoll;
 pub use publish::{MAX_EVENT, Publication, Published};
 pub use pusher::{PushDelivery, PushId, Pushed, Pusher};
 pub use record::Status;
+pub use replay::ReplayFrom;
 pub use routes::Answer;
 pub use target::PushTargets;
+pub use tidy::Tidied;
 
 use crate::management::{DefaultSubjects, TransmitterMetadata};
 use interest::Rules;
@@ -142,8 +147,6 @@ pub struct Transmitter {
     supported: Vec<Box<str>>,
     options: TransmitterOptions,
     registry: Mutex<Registry>,
-    /// Orders what is published within one second.
-    nth: AtomicU32,
 }
 
 impl Transmitter {
@@ -180,7 +183,6 @@ impl Transmitter {
             supported: events.into_iter().map(Box::from).collect(),
             options,
             registry: Mutex::new(Registry::default()),
-            nth: AtomicU32::new(0),
         })
     }
 
@@ -208,12 +210,7 @@ impl Transmitter {
         }
     }
 
-    /// Where the next thing that is published `now` stands.
-    fn next_position(&self, lane: Lane, now: Timestamp, name: &[u8]) -> Position {
-        Position::new(lane, now, self.nth.fetch_add(1, Ordering::Relaxed), name)
-    }
-
-    /// Where the next thing stands that nobody has named.
+    /// Where what happens now stands, behind all that is committed.
     fn fresh_position(
         &self,
         lane: Lane,
@@ -222,7 +219,8 @@ impl Transmitter {
     ) -> Result<Position, TransmitterError> {
         let mut name = [0; 16];
         random.fill(&mut name)?;
-        Ok(self.next_position(lane, now, &name))
+        let head = self.registry().places().streams.revision();
+        Ok(Position::new(lane, now, head.number() + 1, &name))
     }
 
     /// Commits, and asks again under the same name while nobody knows what became of it.

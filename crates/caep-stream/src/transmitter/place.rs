@@ -21,17 +21,18 @@ pub(crate) enum Lane {
 }
 
 impl Position {
-    // One byte for the lane, five for the second, four for the order within it, ten that are its own.
+    // One byte for the lane, five for the second, six for the commit in it, eight that are its own.
     const BYTES: usize = 20;
     /// With what the positions begin of what a stream says of itself.
     pub(crate) const CONTROL: u8 = 0;
 
-    /// Of what happens `now`, the `nth` in this process, and is called `name`.
-    pub(crate) fn new(lane: Lane, now: Timestamp, nth: u32, name: &[u8]) -> Self {
+    /// Of what is called `name` and was published at this time, with the commit `revision`: clocks of
+    /// several processes agree on seconds, and the store knows the order within one.
+    pub(crate) fn new(lane: Lane, time: Timestamp, revision: u64, name: &[u8]) -> Self {
         let mut bytes = [0; Self::BYTES];
-        let (head, own) = bytes.split_at_mut(10);
+        let (head, own) = bytes.split_at_mut(12);
         let (first, order) = head.split_at_mut(6);
-        first.copy_from_slice(&now.unix_seconds().to_be_bytes()[2..]);
+        first.copy_from_slice(&time.unix_seconds().to_be_bytes()[2..]);
         // No second that a timestamp has needs more than five bytes.
         if let Some(lane_byte) = first.first_mut() {
             *lane_byte = match lane {
@@ -39,8 +40,18 @@ impl Position {
                 Lane::Event => 1,
             };
         }
-        order.copy_from_slice(&nth.to_be_bytes());
-        own.copy_from_slice(&m2m_crypto::sha256(name)[..10]);
+        // Enough for a thousand years.
+        order.copy_from_slice(&revision.to_be_bytes()[2..]);
+        own.copy_from_slice(&m2m_crypto::sha256(name)[..8]);
+        Self(bytes)
+    }
+
+    /// The same, with the commit that is known now.
+    pub(crate) fn committed_as(self, revision: u64) -> Self {
+        let Self(mut bytes) = self;
+        if let Some(order) = bytes.get_mut(6..12) {
+            order.copy_from_slice(&revision.to_be_bytes()[2..]);
+        }
         Self(bytes)
     }
 
@@ -49,24 +60,21 @@ impl Position {
         let mut hash = Sha256::new();
         hash.update(&self.0);
         hash.update(stream.as_bytes());
-        let mut bytes = self.0;
-        let (_, own) = bytes.split_at_mut(10);
-        own.copy_from_slice(&hash.finish()[..10]);
+        let Self(mut bytes) = self;
+        let (_, own) = bytes.split_at_mut(12);
+        own.copy_from_slice(&hash.finish()[..8]);
         Self(bytes)
     }
 
     /// The first of this second or later.
     pub(crate) fn at(time: Timestamp) -> Self {
-        let Self(mut bytes) = Self::new(Lane::Event, time, 0, b"");
-        let (_, own) = bytes.split_at_mut(10);
-        own.fill(0);
-        Self(bytes)
+        Self::new(Lane::Event, time, 0, b"").from_here()
     }
 
     /// The first of those that were published together with it or later, whatever the stream.
     pub(crate) fn from_here(self) -> Self {
         let Self(mut bytes) = self;
-        let (_, own) = bytes.split_at_mut(10);
+        let (_, own) = bytes.split_at_mut(12);
         own.fill(0);
         Self(bytes)
     }
@@ -229,7 +237,7 @@ mod tests {
             Position::new(Lane::Event, at(5), 0, b"b"),
             Position::new(Lane::Event, at(5), 1, b"a"),
             Position::new(Lane::Event, at(6), 0, b"a"),
-            Position::new(Lane::Event, Timestamp::MAX, u32::MAX, b"a"),
+            Position::new(Lane::Event, Timestamp::MAX, (1 << 48) - 1, b"a"),
         ];
         assert!(sorted.is_sorted(), "{sorted:?}");
         for position in sorted {
@@ -248,7 +256,8 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_own_name_for_an_event_and_the_same_place() {
-        let event = Position::new(Lane::Event, at(5), 3, b"event");
+        let event = Position::new(Lane::Event, at(5), 0, b"event").committed_as(3);
+        assert_eq!(event, Position::new(Lane::Event, at(5), 3, b"event"));
         let (one, two) = (event.in_stream("one"), event.in_stream("two"));
         assert_ne!(one, two);
         assert_eq!(one, event.in_stream("one"));

@@ -44,6 +44,8 @@ impl Transmitter {
             Ok(update) => update,
             Err(error) => return Ok(answers::bad(&error)),
         };
+        // What was published before is in the queue before.
+        self.dispatch_all(now, random).await?;
         let (Some(stream), Some(status)) = (
             self.stream_of(&update.stream_id, caller),
             Status::of_word(&update.status),
@@ -73,6 +75,7 @@ impl Transmitter {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<(), TransmitterError> {
+        self.dispatch_all(now, random).await?;
         self.refresh().await?;
         let by = By::Transmitter;
         let changed = self.change_status(stream_id, status, reason, by, now, random);

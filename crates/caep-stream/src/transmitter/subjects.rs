@@ -108,6 +108,8 @@ impl Transmitter {
             let problem = "`state` is longer than 1024 bytes";
             return Ok(answers::problem(StatusCode::BAD_REQUEST, problem));
         }
+        // What was published before is in the queue before: when the verification arrives, so has all that.
+        self.dispatch_all(now, random).await?;
         for _ in 0..CHANGES {
             let Some(stream) = self.stream_of(&request.stream_id, caller) else {
                 return Ok(answers::missing());
@@ -124,7 +126,6 @@ impl Transmitter {
             changed.said.heard = now.unix_seconds();
             let mut event = Verification::new();
             event.state.clone_from(&request.state);
-            // Behind all that is queued: when it arrives, so has everything before it.
             let position = self.fresh_position(Lane::Event, now, random)?;
             let queued = self.own_set(&stream, position, event)?;
             if self
