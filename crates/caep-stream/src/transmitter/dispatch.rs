@@ -18,7 +18,7 @@ use super::{Transmitter, TransmitterError, intent};
 use crate::management::DefaultSubjects;
 
 /// How many events are looked at at a time.
-const EVENTS: usize = 64;
+const EVENTS: usize = 256;
 /// One operation less than this, and a stream's two still fit.
 const FULL: usize = MAX_BATCH_OPERATIONS - 8;
 /// How many bytes a batch may have before it is committed.
@@ -110,8 +110,10 @@ impl Transmitter {
                 return Ok(Dispatched { count, as_of });
             }
             self.refresh().await?;
-            match self.spread(page.records(), now, random).await {
-                Ok(()) => count += page.records().len(),
+            let mut events = page.into_records();
+            events.sort_unstable_by_key(Record::version);
+            match self.spread(&events, now, random).await {
+                Ok(()) => count += events.len(),
                 // A stream was changed meanwhile, or somebody else dispatched the same.
                 Err(TransmitterError::Store(StoreError::Conflict { .. }))
                     if conflicts < CHANGES =>

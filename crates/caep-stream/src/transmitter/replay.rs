@@ -46,16 +46,19 @@ impl Transmitter {
         self.dispatch_all(now, random).await?;
         let stream = self.registry().stream_called(stream_id);
         let stream = stream.ok_or(TransmitterError::NoStream)?;
-        let first = match from {
-            ReplayFrom::Time(time) => Position::at(time),
-            ReplayFrom::TokenId(name) => Position::of_token_id(name)
-                .filter(|position| !position.is_control())
-                .ok_or(TransmitterError::NoStream)?
-                .from_here(),
-        };
-        let (_, before) = first.as_bytes().split_last().unwrap_or((&0, &[]));
         let past = &self.spaces.past;
-        let mut read = Scan::new(past.clone()).after(Key::new(past, before)?);
+        let mut read = Scan::new(past.clone());
+        let since = match from {
+            ReplayFrom::Time(time) => time,
+            ReplayFrom::TokenId(name) => {
+                let first = Position::of_token_id(name).filter(|first| !first.is_control());
+                let first = first.ok_or(TransmitterError::NoStream)?.without_own();
+                let before = first.as_bytes().split_last();
+                let before = before.map_or(&[][..], |(_, before)| before);
+                read = read.after(Key::new(past, before)?);
+                Timestamp::MIN
+            }
+        };
         let mut depth = self.count(&stream, now).await?.counted;
         let mut count = 0;
         loop {
@@ -67,9 +70,12 @@ impl Transmitter {
                 let wrong = || TransmitterError::Record {
                     key: record.key().clone(),
                 };
+                let position = position_of(record.key()).ok_or_else(wrong)?;
+                if position.time() < since {
+                    continue;
+                }
                 let json = std::str::from_utf8(record.value().as_bytes()).map_err(|_| wrong())?;
                 let event = SecurityEvent::from_json(json).map_err(|_| wrong())?;
-                let position = position_of(record.key()).ok_or_else(wrong)?;
                 if let Some((key, value)) = self.once_more(&stream, &event, position, now)? {
                     batch = batch.put(key, Expected::Anything, value);
                 }

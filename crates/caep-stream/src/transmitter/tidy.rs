@@ -178,7 +178,8 @@ impl Transmitter {
             self.remove(&old, random).await?;
             count += old.len();
             match page.next() {
-                // Events are in the order of their times, dead letters in that of their streams.
+                // Events are in the order of their commits, which is about that of their times; dead
+                // letters are in that of their streams.
                 Some(_) if *space == self.spaces.past && old.is_empty() => return Ok(count),
                 Some(next) => read = read.after(next.clone()),
                 None => return Ok(count),
