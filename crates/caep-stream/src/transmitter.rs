@@ -82,6 +82,7 @@ mod dispatch;
 mod error;
 mod interest;
 mod lag;
+mod lane;
 mod manage;
 mod options;
 mod place;
@@ -125,7 +126,7 @@ pub use tidy::Tidied;
 
 use crate::management::{DefaultSubjects, TransmitterMetadata};
 use interest::Rules;
-use place::{Lane, Position, Spaces};
+use place::{Position, Rank, Spaces};
 use record::{Ours, Stream};
 use registry::Registry;
 use routes::Routes;
@@ -213,14 +214,14 @@ impl Transmitter {
     /// Where what happens now stands, behind all that is committed.
     fn fresh_position(
         &self,
-        lane: Lane,
+        rank: Rank,
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Position, TransmitterError> {
         let mut name = [0; 16];
         random.fill(&mut name)?;
         let head = self.registry().places().streams.revision();
-        Ok(Position::new(lane, now, head.number() + 1, &name))
+        Ok(Position::new(rank, now, head.number() + 1, &name))
     }
 
     /// Commits, and asks again under the same name while nobody knows what became of it.

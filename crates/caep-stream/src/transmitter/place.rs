@@ -13,7 +13,7 @@ pub(crate) struct Position([u8; Self::BYTES]);
 
 /// What goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Rank {
     /// What a stream says of itself. Goes out even when the stream is paused.
     Control,
     /// All others, in the order in which they were published.
@@ -21,7 +21,7 @@ pub(crate) enum Lane {
 }
 
 impl Position {
-    // One byte for the lane, six for the commit, six for the second, seven that are its own.
+    // One byte for the rank, six for the commit, six for the second, seven that are its own.
     const BYTES: usize = 20;
     /// Where its own bytes begin.
     const OWN: usize = 13;
@@ -30,15 +30,15 @@ impl Position {
 
     /// Of what is called `name` and was published at this time, with the commit `revision`. The order is
     /// that of the commits: the clocks of several processes do not agree on it.
-    pub(crate) fn new(lane: Lane, time: Timestamp, revision: u64, name: &[u8]) -> Self {
-        let lane = match lane {
-            Lane::Control => Self::CONTROL,
-            Lane::Event => 1,
+    pub(crate) fn new(rank: Rank, time: Timestamp, revision: u64, name: &[u8]) -> Self {
+        let rank = match rank {
+            Rank::Control => Self::CONTROL,
+            Rank::Event => 1,
         };
         // Enough for a thousand years, both.
         let (revision, time) = (revision.to_be_bytes(), time.unix_seconds().to_be_bytes());
         let name = m2m_crypto::sha256(name);
-        let parts = [&[lane][..], &revision[2..], &time[2..], &name[..7]];
+        let parts = [&[rank][..], &revision[2..], &time[2..], &name[..7]];
         let mut bytes = [0; Self::BYTES];
         for (byte, part) in bytes.iter_mut().zip(parts.concat()) {
             *byte = part;
@@ -227,13 +227,13 @@ mod tests {
     #[test]
     fn positions_are_in_the_order_in_which_things_were_published() {
         let sorted = [
-            Position::new(Lane::Control, at(9), 7, b"a"),
-            Position::new(Lane::Event, at(5), 0, b"b").without_own(),
-            Position::new(Lane::Event, at(5), 0, b"b"),
-            Position::new(Lane::Event, at(5), 1, b"a"),
+            Position::new(Rank::Control, at(9), 7, b"a"),
+            Position::new(Rank::Event, at(5), 0, b"b").without_own(),
+            Position::new(Rank::Event, at(5), 0, b"b"),
+            Position::new(Rank::Event, at(5), 1, b"a"),
             // By a process whose clock is late.
-            Position::new(Lane::Event, at(4), 2, b"a"),
-            Position::new(Lane::Event, Timestamp::MAX, (1 << 48) - 1, b"a"),
+            Position::new(Rank::Event, at(4), 2, b"a"),
+            Position::new(Rank::Event, Timestamp::MAX, (1 << 48) - 1, b"a"),
         ];
         assert!(sorted.is_sorted(), "{sorted:?}");
         for position in sorted {
@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_own_name_for_an_event_and_the_same_place() {
-        let event = Position::new(Lane::Event, at(5), 0, b"event").committed_as(3);
-        assert_eq!(event, Position::new(Lane::Event, at(5), 3, b"event"));
+        let event = Position::new(Rank::Event, at(5), 0, b"event").committed_as(3);
+        assert_eq!(event, Position::new(Rank::Event, at(5), 3, b"event"));
         let (one, two) = (event.in_stream("one"), event.in_stream("two"));
         assert_ne!(one, two);
         assert_eq!(one, event.in_stream("one"));

@@ -4,7 +4,7 @@ use caep_set::SecurityEvent;
 use m2m_store::{Batch, Expected, IdempotencyKey, Key, StoreError};
 use m2m_types::Timestamp;
 
-use super::place::{Lane, Position};
+use super::place::{Position, Rank};
 use super::{Transmitter, TransmitterError};
 
 /// The longest event, in bytes of JSON: with the longest names of issuer and audience, and the longest RSA
@@ -87,7 +87,7 @@ impl Transmitter {
             });
         }
         // Which commit it is, the store will know.
-        let position = Position::new(Lane::Event, now, 0, name.as_bytes());
+        let position = Position::new(Rank::Event, now, 0, name.as_bytes());
         Ok(Publication {
             key: Key::new(&self.spaces.fresh, position.as_bytes())?,
             value,

@@ -7,7 +7,7 @@ use m2m_store::{Batch, Expected};
 use m2m_types::Timestamp;
 
 use super::manage::CHANGES;
-use super::place::Lane;
+use super::place::Rank;
 use super::record::{Status, Stream};
 use super::{Caller, Transmitter, TransmitterError, answers, intent};
 use crate::management::StatusUpdate;
@@ -120,7 +120,7 @@ impl Transmitter {
             if gap.is_some() || (by == By::Transmitter && status != before) {
                 let mut event = StreamUpdated::new(status.word());
                 event.reason = told(reason, gap);
-                let position = self.fresh_position(Lane::Control, now, random)?;
+                let position = self.fresh_position(Rank::Control, now, random)?;
                 batch = self.own_set(&changed, position, event)?.put(batch);
             }
             if self.write(batch, &changed).await? {

@@ -11,7 +11,7 @@ use m2m_types::Timestamp;
 
 use super::interest::{self, Entry};
 use super::manage::CHANGES;
-use super::place::Lane;
+use super::place::Rank;
 use super::record::{Status, Stream};
 use super::{Caller, Transmitter, TransmitterError, answers, intent};
 use crate::management::{SubjectRequest, VerificationRequest};
@@ -126,7 +126,7 @@ impl Transmitter {
             changed.said.heard = now.unix_seconds();
             let mut event = Verification::new();
             event.state.clone_from(&request.state);
-            let position = self.fresh_position(Lane::Event, now, random)?;
+            let position = self.fresh_position(Rank::Event, now, random)?;
             let queued = self.own_set(&stream, position, event)?;
             if self
                 .write(queued.put(Batch::new(intent(random)?)), &changed)
