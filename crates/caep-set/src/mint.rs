@@ -10,9 +10,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::event::{Event, Payload};
-use crate::members::Members;
+use crate::finding::Findings;
+use crate::members::{Members, MembersError};
 use crate::subject::SubjectId;
-use crate::value::EventTime;
+use crate::value::{EventTime, Value as _};
 use crate::verify::SET_TYPE;
 
 /// What a SET is to say: what happened to whom. Who says it, to whom, when and under which name comes
@@ -66,6 +67,50 @@ impl SecurityEvent {
     pub fn with_claims(mut self, others: Members) -> Self {
         self.others = others;
         self
+    }
+
+    /// Reads what was written as JSON, to be sent later or again: all claims but `iss`, `iat`, `aud` and
+    /// `jti`.
+    ///
+    /// ```
+    /// use caep_set::{SecurityEvent, SessionRevoked, SubjectId};
+    ///
+    /// let event = SecurityEvent::new(SubjectId::opaque("7f3a")?, SessionRevoked::new());
+    /// let json = serde_json::to_string(&event)?;
+    /// assert_eq!(SecurityEvent::from_json(&json)?, event);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MembersError`] if it is no subject and one event. This is for what was written here; what others
+    /// send is judged by a [`crate::SetVerifier`].
+    pub fn from_json(json: &str) -> Result<Self, MembersError> {
+        fn wrong(problem: &'static str) -> MembersError {
+            <serde_json::Error as serde::de::Error>::custom(problem).into()
+        }
+        let mut members = Members::from_json(json)?;
+        let transaction = members.read("txn")?;
+        let time = members.json("toe").map(EventTime::read);
+        let subject = members.json("sub_id").ok_or_else(|| wrong("no subject"))?;
+        let subject = SubjectId::from_json(subject).map_err(|error| wrong(error.problem()))?;
+        let events: Option<Members> = members.read("events")?;
+        let mut events = events.unwrap_or_default().take_all();
+        let (Some((uri, payload)), true) = (events.pop(), events.is_empty()) else {
+            return Err(wrong("not one event"));
+        };
+        let payload = Members::from_json(payload.get())?;
+        let time_of_event = time.transpose().map_err(wrong)?;
+        for name in ["txn", "toe", "sub_id", "events"] {
+            members.take(name);
+        }
+        Ok(Self {
+            subject,
+            event: Event::read(&uri, payload, &mut Findings::default()),
+            transaction,
+            time_of_event,
+            others: members,
+        })
     }
 
     /// Whom it is about.

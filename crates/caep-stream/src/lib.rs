@@ -6,12 +6,15 @@ mod delivery;
 #[cfg(feature = "store")]
 mod inbox;
 mod management;
+#[cfg(feature = "store")]
+pub mod transmitter;
 
 pub use body::BodyError;
 pub use delivery::{SetFailure, poll, push};
 #[cfg(feature = "store")]
 pub use inbox::{Finished, Inbox, InboxError, PendingSet, Recorded};
 pub use management::{
-    Delivery, DeliveryMethod, MetadataError, SecretHeader, StatusUpdate, StreamConfiguration,
-    StreamRequest, SubjectRequest, TransmitterMetadata, VerificationRequest, well_known_url,
+    DefaultSubjects, Delivery, DeliveryMethod, MetadataError, SecretHeader, StatusUpdate,
+    StreamConfiguration, StreamRequest, SubjectRequest, TransmitterMetadata, VerificationRequest,
+    well_known_url,
 };

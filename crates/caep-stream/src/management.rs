@@ -4,7 +4,7 @@ mod metadata;
 mod requests;
 mod stream;
 
-pub use metadata::{MetadataError, TransmitterMetadata, well_known_url};
+pub use metadata::{DefaultSubjects, MetadataError, TransmitterMetadata, well_known_url};
 pub use requests::{StatusUpdate, SubjectRequest, VerificationRequest};
 pub use stream::{Delivery, DeliveryMethod, SecretHeader, StreamConfiguration, StreamRequest};
 

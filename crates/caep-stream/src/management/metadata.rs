@@ -75,6 +75,26 @@ pub fn well_known_url(issuer: &str) -> Result<String, MetadataError> {
     ))
 }
 
+/// Which subjects are in a stream before its receiver says a word about subjects (SSF 1.0 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "all or none")]
+pub enum DefaultSubjects {
+    /// All that the transmitter knows: what is not wanted is removed.
+    All,
+    /// None: what is wanted is added.
+    None,
+}
+
+impl DefaultSubjects {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::None => "NONE",
+        }
+    }
+}
+
 /// What a transmitter says of itself (SSF 1.0 §7.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransmitterMetadata {
@@ -149,6 +169,40 @@ impl TransmitterMetadata {
             *place = Some(Box::from(url));
         }
         Ok(self)
+    }
+
+    /// Says whether all subjects are in a new stream, or none (`default_subjects`).
+    #[must_use]
+    pub fn with_default_subjects(mut self, subjects: DefaultSubjects) -> Self {
+        self.default_subjects = Some(Box::from(subjects.as_str()));
+        self
+    }
+
+    /// Says by which standards callers are authorised (`authorization_schemes`), such as
+    /// `urn:ietf:rfc:6749` for OAuth 2.0 and `urn:ietf:rfc:8705` for certificates.
+    #[must_use]
+    pub fn with_authorization_schemes<'u>(
+        mut self,
+        urns: impl IntoIterator<Item = &'u str>,
+    ) -> Self {
+        let scheme = |urn| {
+            let mut scheme = Members::new();
+            // A string can be written as JSON.
+            let _ = scheme.set("spec_urn", urn);
+            scheme
+        };
+        self.authorization_schemes = Some(urns.into_iter().map(scheme).collect());
+        self
+    }
+
+    /// Says which parts of complex subjects a receiver must understand (`critical_subject_members`).
+    #[must_use]
+    pub fn with_critical_subject_members<'n>(
+        mut self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
+        self.critical_subject_members = Some(names.into_iter().map(Box::from).collect());
+        self
     }
 
     /// Reads what was fetched for `issuer`.
@@ -250,6 +304,13 @@ impl TransmitterMetadata {
     /// Whether all subjects are in a new stream (`default_subjects` is `ALL`).
     pub fn includes_all_subjects(&self) -> bool {
         self.default_subjects.as_deref() == Some("ALL")
+    }
+
+    /// Which subjects are in a new stream, if that is said.
+    pub fn default_subjects(&self) -> Option<DefaultSubjects> {
+        let all = [DefaultSubjects::All, DefaultSubjects::None];
+        let said = self.default_subjects.as_deref()?;
+        all.into_iter().find(|subjects| subjects.as_str() == said)
     }
 
     fn endpoint(&self, name: &str) -> Option<&str> {

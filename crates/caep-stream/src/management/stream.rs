@@ -213,14 +213,15 @@ pub struct StreamRequest {
     repeated: Members,
 }
 
-/// Members that only a transmitter gives.
-const TRANSMITTERS: [&str; 6] = [
+/// Members that only a transmitter gives. `status` was one of them in drafts; now it has its own endpoint.
+const TRANSMITTERS: [&str; 7] = [
     "iss",
     "aud",
     "events_supported",
     "events_delivered",
     "min_verification_interval",
     "inactivity_timeout",
+    "status",
 ];
 
 impl StreamRequest {

@@ -1,0 +1,273 @@
+//! `Position`: where a SET stands in a queue; and where all that a transmitter keeps is in its store.
+
+use m2m_crypto::Sha256;
+use m2m_store::{Key, KeyError, Scan, Space};
+use m2m_types::Timestamp;
+
+/// Where a SET stands in the queue of its stream, and by that its name: `jti` is this in hexadecimal.
+///
+/// So an acknowledgement leads to its record without an index, and the same event has the same name in the
+/// same stream however often it is written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Position([u8; Self::BYTES]);
+
+/// What goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// What a stream says of itself. Goes out even when the stream is paused.
+    Control,
+    /// All others, in the order in which they were published.
+    Event,
+}
+
+impl Position {
+    // One byte for the lane, five for the second, four for the order within it, ten that are its own.
+    const BYTES: usize = 20;
+    /// With what the positions begin of what a stream says of itself.
+    pub(crate) const CONTROL: u8 = 0;
+
+    /// Of what happens `now`, the `nth` in this process, and is called `name`.
+    pub(crate) fn new(lane: Lane, now: Timestamp, nth: u32, name: &[u8]) -> Self {
+        let mut bytes = [0; Self::BYTES];
+        let (head, own) = bytes.split_at_mut(10);
+        let (first, order) = head.split_at_mut(6);
+        first.copy_from_slice(&now.unix_seconds().to_be_bytes()[2..]);
+        // No second that a timestamp has needs more than five bytes.
+        if let Some(lane_byte) = first.first_mut() {
+            *lane_byte = match lane {
+                Lane::Control => Self::CONTROL,
+                Lane::Event => 1,
+            };
+        }
+        order.copy_from_slice(&nth.to_be_bytes());
+        own.copy_from_slice(&m2m_crypto::sha256(name)[..10]);
+        Self(bytes)
+    }
+
+    /// The same in the queue of `stream`: each stream's SET has a name of its own.
+    pub(crate) fn in_stream(self, stream: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(&self.0);
+        hash.update(stream.as_bytes());
+        let mut bytes = self.0;
+        let (_, own) = bytes.split_at_mut(10);
+        own.copy_from_slice(&hash.finish()[..10]);
+        Self(bytes)
+    }
+
+    /// The first of this second or later.
+    pub(crate) fn at(time: Timestamp) -> Self {
+        let Self(mut bytes) = Self::new(Lane::Event, time, 0, b"");
+        let (_, own) = bytes.split_at_mut(10);
+        own.fill(0);
+        Self(bytes)
+    }
+
+    /// The first of those that were published together with it or later, whatever the stream.
+    pub(crate) fn from_here(self) -> Self {
+        let Self(mut bytes) = self;
+        let (_, own) = bytes.split_at_mut(10);
+        own.fill(0);
+        Self(bytes)
+    }
+
+    pub(crate) fn is_control(self) -> bool {
+        self.0.first() == Some(&Self::CONTROL)
+    }
+
+    /// When it was published.
+    pub(crate) fn time(self) -> Timestamp {
+        let seconds = self.0.iter().skip(1).take(5);
+        let seconds = seconds.fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        Timestamp::from_unix_seconds(seconds).unwrap_or(Timestamp::MAX)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// `jti`.
+    pub(crate) fn token_id(self) -> String {
+        hex(&self.0)
+    }
+
+    /// What [`Position::token_id`] gave; `None` for any other name.
+    pub(crate) fn of_token_id(token_id: &str) -> Option<Self> {
+        if token_id.len() != 2 * Self::BYTES {
+            return None;
+        }
+        let mut bytes = [0; Self::BYTES];
+        for (byte, pair) in bytes.iter_mut().zip(token_id.as_bytes().chunks_exact(2)) {
+            let digit = |at: usize| match pair.get(at).copied()? {
+                digit @ b'0'..=b'9' => Some(digit - b'0'),
+                digit @ b'a'..=b'f' => Some(digit - b'a' + 10),
+                _ => None,
+            };
+            *byte = digit(0)? << 4 | digit(1)?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
+}
+
+/// The spaces of one transmitter.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    /// Streams by their names.
+    pub(crate) streams: Space,
+    /// How many streams a receiver has: a record for each.
+    pub(crate) slots: Space,
+    /// Subjects that were added and removed, by stream.
+    pub(crate) subjects: Space,
+    /// Events that are published and not yet given to the streams.
+    pub(crate) fresh: Space,
+    /// Events that were, for replay.
+    pub(crate) past: Space,
+    /// SETs to be delivered, by stream.
+    pub(crate) queue: Space,
+    /// SETs that were not taken, by stream.
+    pub(crate) dead: Space,
+    /// Streams that are gone, or whose queue is to be emptied, and what of them is still to be swept.
+    pub(crate) swept: Space,
+}
+
+impl Spaces {
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let is_name = (1..=16).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let space = |kind: &str| Space::new(&format!("ssf-{kind}-{name}")).ok();
+        is_name.then_some(())?;
+        Some(Self {
+            streams: space("stream")?,
+            slots: space("slot")?,
+            subjects: space("subject")?,
+            fresh: space("new")?,
+            past: space("past")?,
+            queue: space("queue")?,
+            dead: space("dead")?,
+            swept: space("sweep")?,
+        })
+    }
+
+    pub(crate) fn stream(&self, id: &str) -> Result<Key, KeyError> {
+        Key::new(&self.streams, id.as_bytes())
+    }
+
+    pub(crate) fn queued(
+        &self,
+        stream: &str,
+        life: u32,
+        position: Position,
+    ) -> Result<Key, KeyError> {
+        let id = [&queue_prefix(stream, life), position.as_bytes()].concat();
+        Key::new(&self.queue, &id)
+    }
+
+    pub(crate) fn dead(&self, stream: &str, position: Position) -> Result<Key, KeyError> {
+        let id = [&prefix(stream), position.as_bytes()].concat();
+        Key::new(&self.dead, &id)
+    }
+
+    pub(crate) fn subject(&self, stream: &str, digest: &[u8; 32]) -> Result<Key, KeyError> {
+        Key::new(&self.subjects, &[&prefix(stream), &digest[..]].concat())
+    }
+}
+
+/// With what the keys of a stream's records begin.
+pub(crate) fn prefix(stream: &str) -> Vec<u8> {
+    // Names of streams have no zero byte.
+    [stream.as_bytes(), &[0]].concat()
+}
+
+/// With what the keys of a stream's queue begin.
+pub(crate) fn queue_prefix(stream: &str, life: u32) -> Vec<u8> {
+    [&prefix(stream)[..], &life.to_be_bytes()].concat()
+}
+
+/// The name of the stream in a key that begins with it.
+pub(crate) fn stream_of(key: &Key) -> Option<&str> {
+    let name = key.id().split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(name).ok()
+}
+
+/// The last bytes of a key as a position.
+pub(crate) fn position_of(key: &Key) -> Option<Position> {
+    let (_, position) = key.id().split_last_chunk::<{ Position::BYTES }>()?;
+    Position::from_bytes(position)
+}
+
+/// Reads what begins with `prefix`. Says where that is, so that stores need not look for it.
+pub(crate) fn scan(space: &Space, prefix: &[u8]) -> Result<Scan, KeyError> {
+    let before = Key::new(space, prefix)?;
+    Ok(Scan::new(space.clone()).with_prefix(prefix).after(before))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds).unwrap()
+    }
+
+    #[test]
+    fn positions_are_in_the_order_in_which_things_were_published() {
+        let sorted = [
+            Position::new(Lane::Control, at(9), 7, b"a"),
+            Position::at(at(5)),
+            Position::new(Lane::Event, at(5), 0, b"b"),
+            Position::new(Lane::Event, at(5), 1, b"a"),
+            Position::new(Lane::Event, at(6), 0, b"a"),
+            Position::new(Lane::Event, Timestamp::MAX, u32::MAX, b"a"),
+        ];
+        assert!(sorted.is_sorted(), "{sorted:?}");
+        for position in sorted {
+            let name = position.token_id();
+            assert_eq!(Position::of_token_id(&name), Some(position));
+            assert_eq!(
+                Position::of_token_id(&name.to_uppercase().replace('0', "A")),
+                None
+            );
+            assert!(position.from_here() <= position);
+        }
+        assert_eq!(sorted[3].time(), at(5));
+        assert_eq!(sorted[5].time(), Timestamp::MAX);
+        assert!(sorted[0].is_control() && !sorted[1].is_control());
+    }
+
+    #[test]
+    fn each_stream_has_its_own_name_for_an_event_and_the_same_place() {
+        let event = Position::new(Lane::Event, at(5), 3, b"event");
+        let (one, two) = (event.in_stream("one"), event.in_stream("two"));
+        assert_ne!(one, two);
+        assert_eq!(one, event.in_stream("one"));
+        assert_eq!(
+            (one.time(), one.from_here()),
+            (event.time(), event.from_here())
+        );
+    }
+
+    #[test]
+    fn what_is_no_name_of_ours_leads_nowhere() {
+        for name in [
+            "",
+            "4d35",
+            &"g".repeat(40),
+            &"é".repeat(20),
+            &"0".repeat(41),
+        ] {
+            assert_eq!(Position::of_token_id(name), None, "{name}");
+        }
+    }
+}

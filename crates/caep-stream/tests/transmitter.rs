@@ -1,0 +1,16 @@
+//! A transmitter: its management API, and how events get from it to receivers.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+
+#[path = "transmitter/support.rs"]
+mod support;
+
+#[path = "transmitter/configuration.rs"]
+mod configuration;
+#[path = "transmitter/poll.rs"]
+mod poll;
+#[path = "transmitter/push.rs"]
+mod push;
+#[path = "transmitter/status.rs"]
+mod status;
+#[path = "transmitter/subjects.rs"]
+mod subjects;

@@ -1,0 +1,1 @@
+//! Streams are made, read, changed and deleted.

@@ -1,0 +1,1 @@
+//! Streams are paused, disabled, full, and enabled again.

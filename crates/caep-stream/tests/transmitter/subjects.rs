@@ -1,0 +1,1 @@
+//! Subjects are added and removed, and verifications asked for.
