@@ -6,6 +6,8 @@ mod delivery;
 #[cfg(feature = "store")]
 mod inbox;
 mod management;
+#[cfg(feature = "store")]
+pub mod receiver;
 
 pub use body::BodyError;
 pub use delivery::{SetFailure, poll, push};
