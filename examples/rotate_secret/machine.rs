@@ -10,7 +10,7 @@ use m2m_secrets::{
 use m2m_types::{Clock, Live, SystemClock, Timestamp};
 
 use crate::Outcome;
-use crate::http::{from_hex, to_hex};
+use crate::hex::{from_hex, to_hex};
 
 pub(crate) struct Machine {
     pub(crate) name: MemberName,

@@ -10,31 +10,35 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
-mod http;
+mod hex;
 mod machine;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use http::{HeaderMap, Request, Response, StatusCode};
 use m2m_crypto::{SecretBytes, SystemRandom};
 use m2m_secrets::{
     Acknowledgement, Command, CommandId, FencingToken, Order, Overlap, Policy, Reach, Role,
     Rotation, SecretName, StoredRotation,
 };
 use m2m_store::{EmbeddedOptions, EmbeddedStore, LocalKey, Store};
+use m2m_testkit::http::{Server, call};
 use m2m_types::{Clock, SystemClock};
 
-use http::{call, from_hex, read, write};
+use hex::from_hex;
 use machine::Machine;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// How old a request may be; so short that the example ends soon.
 const MAX_MESSAGE_AGE: Duration = Duration::from_secs(3);
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
@@ -49,15 +53,14 @@ fn main() -> Outcome<()> {
     let (inbox, acknowledgements) = channel();
     let mut issuer = Issuer::begin(&secret, directory.path(), machines, acknowledgements)?;
     let calls = Arc::new(Calls::default());
-    let mut addresses = Vec::new();
+    let mut servers = Vec::new();
     for verifier in issuer.with_role(Role::Verifier) {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        addresses.push(listener.local_addr()?);
-        std::thread::spawn({
-            let (calls, inbox) = (calls.clone(), inbox.clone());
-            move || serve(&listener, &verifier, &calls, &inbox)
-        });
+        let inbox = inbox.clone();
+        servers.push(Server::start(move |request| {
+            answer(&verifier, &request, &inbox)
+        })?);
     }
+    let addresses: Vec<SocketAddr> = servers.iter().map(Server::address).collect();
     let mut callers = Vec::new();
     for signer in issuer.with_role(Role::Signer) {
         let (calls, inbox, addresses) = (calls.clone(), inbox.clone(), addresses.clone());
@@ -99,15 +102,15 @@ fn keep_calling(
     let one = |to: SocketAddr, body: &[u8]| -> Outcome<bool> {
         let [key_id, sent, tag] = signer.sign(body)?;
         let held = signer.acknowledgement()?;
-        let fields = [
-            ("key-id", key_id.as_str()),
-            ("sent", &sent),
-            ("signature", &tag),
-            ("held", &held),
-        ];
-        let answer = call(to, &fields, body)?;
-        pass_on(answer.field("held"), inbox);
-        Ok(answer.first.contains(" 200 "))
+        let request = Request::post("/orders")
+            .header("key-id", key_id)
+            .header("sent", sent)
+            .header("signature", tag)
+            .header("held", held)
+            .body(body.to_vec())?;
+        let answer = call(to, &request, PATIENCE)?;
+        pass_on(field(answer.headers(), "held"), inbox);
+        Ok(answer.status() == StatusCode::OK)
     };
     for (nth, to) in addresses.iter().cycle().enumerate() {
         if calls.stop.load(Ordering::Relaxed) {
@@ -125,33 +128,31 @@ fn keep_calling(
 }
 
 /// A verifier: each answer carries its proof.
-fn serve(listener: &TcpListener, verifier: &Machine, calls: &Calls, inbox: &Sender<Vec<u8>>) {
-    let answer = |stream: &TcpStream| -> Outcome<()> {
-        let request = read(stream)?;
-        pass_on(request.field("held"), inbox);
-        let field = |name| request.field(name).unwrap_or_default();
-        let proof = [field("key-id"), field("sent"), field("signature")];
-        let first = match verifier.verify(proof, &request.body) {
-            Ok(()) => "HTTP/1.1 200 OK",
-            Err(why) => {
-                println!("{} refuses: {why}", verifier.name);
-                "HTTP/1.1 401 Unauthorized"
-            }
-        };
-        let held = verifier.acknowledgement()?;
-        write(stream, first, &[("held", &held)], b"")
+fn answer(
+    verifier: &Machine,
+    request: &Request<Vec<u8>>,
+    inbox: &Sender<Vec<u8>>,
+) -> Response<Vec<u8>> {
+    pass_on(field(request.headers(), "held"), inbox);
+    let proof = ["key-id", "sent", "signature"]
+        .map(|name| field(request.headers(), name).unwrap_or_default());
+    let status = match verifier.verify(proof, request.body()) {
+        Ok(()) => StatusCode::OK,
+        Err(why) => {
+            println!("{} refuses: {why}", verifier.name);
+            StatusCode::UNAUTHORIZED
+        }
     };
-    for stream in listener.incoming() {
-        if calls.stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let answered = stream
-            .map_err(Into::into)
-            .and_then(|stream| answer(&stream));
-        if let Err(error) = answered {
-            println!("{}: {error}", verifier.name);
-        }
+    let mut response = Response::builder().status(status);
+    match verifier.acknowledgement() {
+        Ok(held) => response = response.header("held", held),
+        Err(error) => println!("{}: {error}", verifier.name),
     }
+    response.body(Vec::new()).unwrap_or_default()
+}
+
+fn field<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// What was seen in traffic goes to the issuer: it proves itself, whoever carries it.

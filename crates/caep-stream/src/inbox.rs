@@ -32,7 +32,7 @@ const FORGOTTEN_AT_ONCE: usize = 200;
 ///
 /// Several inboxes may share a store if their names differ; several processes may share one inbox.
 pub struct Inbox {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     seen: Space,
     pending: Space,
     profile: Profile,
@@ -80,6 +80,9 @@ pub enum InboxError {
     /// The SET breaks a rule: it is answered with `invalid_request` and not recorded.
     #[error("the SET breaks a rule and is not recorded")]
     Violating,
+    /// Each time that a record was to be changed somebody else had changed it. Try again.
+    #[error("a record was changed by somebody else each time; try again")]
+    Contended,
     /// A record cannot be read. Nothing is skipped: somebody must look.
     #[error("the record {key} of an inbox cannot be read: {problem}")]
     Record {
@@ -135,25 +138,61 @@ impl Inbox {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Recorded, InboxError> {
-        let token = set.token().filter(|_| set.verdict() != Verdict::Violating);
-        let name = SetName::of(token.ok_or(InboxError::Violating)?);
-        let seen = self.seen_key(name)?;
-        let time = now.unix_seconds().to_be_bytes();
-        let batch = Batch::new(intent(random)?).put(seen.clone(), Expected::Absent, &time[..]);
+        let batch = self.recording(set, now, random)?;
         let discarded = set.verdict() == Verdict::Discard;
         let batch = match discarded {
             true => batch,
             false => {
-                let key = pending_key(&self.pending, now, name)?;
+                let key = pending_key(&self.pending, now, SetName::of_authentic(set)?)?;
                 batch.put(key, Expected::Absent, set.compact().as_bytes())
             }
         };
+        match self.commit_recording(set, batch).await? {
+            Recorded::New if discarded => Ok(Recorded::Discarded),
+            recorded => Ok(recorded),
+        }
+    }
+
+    /// The batch that records the name of a SET, and nothing that is to be done.
+    pub(crate) fn recording(
+        &self,
+        set: &AuthenticSet,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<Batch, InboxError> {
+        let seen = self.seen_key(SetName::of_authentic(set)?)?;
+        let time = now.unix_seconds().to_be_bytes();
+        Ok(Batch::new(intent(random)?).put(seen, Expected::Absent, &time[..]))
+    }
+
+    /// Commits what [`Inbox::recording`] began.
+    pub(crate) async fn commit_recording(
+        &self,
+        set: &AuthenticSet,
+        batch: Batch,
+    ) -> Result<Recorded, InboxError> {
+        let seen = self.seen_key(SetName::of_authentic(set)?)?;
         match self.commit(batch).await {
-            Ok(()) if discarded => Ok(Recorded::Discarded),
             Ok(()) => Ok(Recorded::New),
             Err(StoreError::Conflict { key, .. }) if key == seen => Ok(Recorded::Repeated),
             Err(error) => Err(InboxError::Store(error)),
         }
+    }
+
+    /// Whether a SET is recorded.
+    pub(crate) async fn has(&self, name: SetName) -> Result<bool, InboxError> {
+        Ok(self.store.get(&self.seen_key(name)?).await?.is_some())
+    }
+
+    /// Some of the names that are recorded, with the second at which each was, behind `after`.
+    pub(crate) async fn names(&self, after: Option<Key>) -> Result<NamePage, InboxError> {
+        let mut scan = Scan::new(self.seen.clone());
+        if let Some(after) = after {
+            scan = scan.after(after);
+        }
+        let page = self.store.scan(&scan).await?;
+        let names = page.records().iter().map(read_name);
+        Ok((names.collect::<Result<_, _>>()?, page.next().cloned()))
     }
 
     /// SETs that are still to be acted upon, the oldest first, up to `limit`.
@@ -162,10 +201,34 @@ impl Inbox {
     ///
     /// [`InboxError`]; never fewer than there are because one cannot be read.
     pub async fn pending(&self, limit: usize) -> Result<Vec<PendingSet>, InboxError> {
-        let scan = Scan::new(self.pending.clone()).with_limit(limit.clamp(1, 256));
+        let reads = |_: &str| &self.profile;
+        let (sets, _) = self.pending_in(&self.pending, limit, None, &reads).await?;
+        Ok(sets)
+    }
+
+    /// [`Inbox::pending`] of a space of such SETs, behind `after`, each read by the rules of its issuer;
+    /// and where to go on.
+    pub(crate) async fn pending_in<'p>(
+        &self,
+        space: &Space,
+        limit: usize,
+        after: Option<Key>,
+        profile_of: &(dyn Fn(&str) -> &'p Profile + Sync),
+    ) -> Result<(Vec<PendingSet>, Option<Key>), InboxError> {
+        let mut scan = Scan::new(space.clone()).with_limit(limit.clamp(1, 256));
+        if let Some(after) = after {
+            scan = scan.after(after);
+        }
         let page = self.store.scan(&scan).await?;
+        let next = page.next().cloned();
         let records = page.into_records().into_iter();
-        records.map(|record| self.read(record)).collect()
+        let sets = records.map(|record| read(record, profile_of));
+        Ok((sets.collect::<Result<_, _>>()?, next))
+    }
+
+    /// Where SETs wait to be acted upon.
+    pub(crate) fn pending_space(&self) -> &Space {
+        &self.pending
     }
 
     /// Says that a SET was acted upon. What `effects` adds to the batch it is given is written in the same
@@ -180,9 +243,7 @@ impl Inbox {
         effects: impl FnOnce(Batch) -> Batch,
         random: &dyn SecureRandom,
     ) -> Result<Finished, InboxError> {
-        let batch =
-            Batch::new(intent(random)?).delete(set.key.clone(), Expected::Version(set.version));
-        let batch = effects(batch);
+        let batch = effects(set.finishing(random)?);
         match self.commit(batch).await {
             Ok(()) => Ok(Finished::Now),
             Err(StoreError::Conflict { key, .. }) if key == set.key => Ok(Finished::Before),
@@ -232,7 +293,7 @@ impl Inbox {
     }
 
     /// Commits, and asks again under the same name while nobody knows what became of it.
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut attempts = 1;
         loop {
             match self.store.commit(batch.clone()).await {
@@ -240,30 +301,6 @@ impl Inbox {
                 other => return other.map(drop),
             }
         }
-    }
-
-    fn read(&self, record: Record) -> Result<PendingSet, InboxError> {
-        let (key, version) = (record.key().clone(), record.version());
-        let wrong = |problem| InboxError::Record {
-            key: key.clone(),
-            problem,
-        };
-        let compact = std::str::from_utf8(record.value().as_bytes()).ok();
-        let compact = compact.ok_or_else(|| wrong("it is no text"))?;
-        let mut scratch = Scratch::new();
-        // Its signature was checked before it was recorded; the key may be gone by now.
-        let unverified = Unverified::danger_decode(compact, &mut scratch);
-        let unverified = unverified.map_err(|_| wrong("it is no token"))?;
-        let claims = unverified.danger_claims().json();
-        // It was judged by its own time.
-        let reading = Reading::of_claims(claims, &self.profile, Timestamp::MAX);
-        let token = reading.into_token().ok_or_else(|| wrong("it is no SET"))?;
-        Ok(PendingSet {
-            name: SetName::of(&token),
-            token,
-            key,
-            version,
-        })
     }
 
     fn seen_key(&self, name: SetName) -> Result<Key, InboxError> {
@@ -283,6 +320,7 @@ impl fmt::Debug for Inbox {
 #[derive(Clone, Debug)]
 pub struct PendingSet {
     token: SecurityEventToken,
+    compact: Box<str>,
     name: SetName,
     key: Key,
     version: Revision,
@@ -299,21 +337,61 @@ impl PendingSet {
         let [first, ..] = self.name.halves();
         IdempotencyKey::from_bytes(first)
     }
+
+    /// The batch that takes it from where it waits.
+    pub(crate) fn finishing(&self, random: &dyn SecureRandom) -> Result<Batch, InboxError> {
+        let expected = Expected::Version(self.version);
+        Ok(Batch::new(intent(random)?).delete(self.key.clone(), expected))
+    }
+
+    /// The SET as it was sent.
+    pub(crate) fn compact(&self) -> &str {
+        &self.compact
+    }
+
+    /// Where it waits.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// In which version.
+    pub(crate) fn version(&self) -> Revision {
+        self.version
+    }
 }
+
+/// Names of SETs, each with the second at which it was recorded, and where to go on.
+pub(crate) type NamePage = (Vec<(SetName, u64)>, Option<Key>);
 
 /// The name of a SET: `iss` and `jti` together, hashed, since each alone comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SetName([u8; 32]);
+pub(crate) struct SetName([u8; 32]);
 
 impl SetName {
-    fn of(token: &SecurityEventToken) -> Self {
-        let issuer = token.issuer().as_bytes();
+    pub(crate) fn of(token: &SecurityEventToken) -> Self {
+        Self::of_parts(token.issuer(), token.token_id())
+    }
+
+    pub(crate) fn of_parts(issuer: &str, token_id: &str) -> Self {
+        let issuer = issuer.as_bytes();
         let mut hash = Sha256::new();
         // With its length in front, no issuer's name runs over into a token's.
         hash.update(&(issuer.len() as u64).to_be_bytes());
         hash.update(issuer);
-        hash.update(token.token_id().as_bytes());
+        hash.update(token_id.as_bytes());
         Self(hash.finish())
+    }
+
+    /// Of one that breaks no rule.
+    pub(crate) fn of_authentic(set: &AuthenticSet) -> Result<Self, InboxError> {
+        let token = set.token().filter(|_| set.verdict() != Verdict::Violating);
+        token.map(Self::of).ok_or(InboxError::Violating)
+    }
+
+    /// Its first half: what tells it from others in memory.
+    pub(crate) fn short(self) -> u128 {
+        let [first, ..] = self.halves();
+        u128::from_be_bytes(first)
     }
 
     fn halves(self) -> [[u8; 16]; 2] {
@@ -322,12 +400,52 @@ impl SetName {
     }
 }
 
+fn read<'p>(
+    record: Record,
+    profile_of: &(dyn Fn(&str) -> &'p Profile + Sync),
+) -> Result<PendingSet, InboxError> {
+    let (key, version) = (record.key().clone(), record.version());
+    let wrong = |problem| InboxError::Record {
+        key: key.clone(),
+        problem,
+    };
+    let compact = std::str::from_utf8(record.value().as_bytes()).ok();
+    let compact = compact.ok_or_else(|| wrong("it is no text"))?;
+    let mut scratch = Scratch::new();
+    // Its signature was checked before it was recorded; the key may be gone by now.
+    let unverified = Unverified::danger_decode(compact, &mut scratch);
+    let unverified = unverified.map_err(|_| wrong("it is no token"))?;
+    let claims = unverified.danger_claims();
+    let profile = profile_of(claims.issuer().unwrap_or_default());
+    // It was judged by its own time.
+    let reading = Reading::of_claims(claims.json(), profile, Timestamp::MAX);
+    let token = reading.into_token().ok_or_else(|| wrong("it is no SET"))?;
+    Ok(PendingSet {
+        name: SetName::of(&token),
+        token,
+        compact: Box::from(compact),
+        key,
+        version,
+    })
+}
+
+fn read_name(record: &Record) -> Result<(SetName, u64), InboxError> {
+    let wrong = |problem| InboxError::Record {
+        key: record.key().clone(),
+        problem,
+    };
+    let name = <[u8; 32]>::try_from(record.key().id()).map_err(|_| wrong("it is no name"))?;
+    let time = <[u8; 8]>::try_from(record.value().as_bytes());
+    let time = time.map_err(|_| wrong("it is no time"))?;
+    Ok((SetName(name), u64::from_be_bytes(time)))
+}
+
 /// Pending SETs in the order in which they came.
 fn pending_key(space: &Space, now: Timestamp, name: SetName) -> Result<Key, InboxError> {
     let id = [&now.unix_seconds().to_be_bytes()[..], &name.0].concat();
     Key::new(space, &id).map_err(|_| InboxError::Violating)
 }
 
-fn intent(random: &dyn SecureRandom) -> Result<IdempotencyKey, InboxError> {
+pub(crate) fn intent(random: &dyn SecureRandom) -> Result<IdempotencyKey, InboxError> {
     IdempotencyKey::generate(random).map_err(InboxError::Random)
 }

@@ -7,6 +7,8 @@ mod delivery;
 mod inbox;
 mod management;
 #[cfg(feature = "store")]
+pub mod receiver;
+#[cfg(feature = "store")]
 pub mod transmitter;
 
 pub use body::BodyError;
