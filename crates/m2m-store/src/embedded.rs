@@ -3,7 +3,9 @@
 mod backend;
 mod database;
 mod disk;
+mod drawn;
 mod failure;
+mod feed;
 mod file;
 mod file_anchor;
 mod group;
@@ -162,9 +164,11 @@ impl EmbeddedStore {
         batch.check_limits()?;
         self.shared.check()?;
         let room = self.room(batch.bytes()).await?;
+        let fingerprint = self.shared.sealer.fingerprint(&batch)?;
         let (answer, answered) = oneshot::channel();
         self.send(Job::Commit(Waiting {
             batch,
+            fingerprint,
             answer,
             _room: room,
         }))?;

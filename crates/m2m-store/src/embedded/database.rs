@@ -16,8 +16,9 @@ use super::tables::{
 };
 use crate::{KeyEncryption, Reason, Revision, Sealer, StoreError};
 
-/// The layout of the tables. Raised whenever a program that knows less would misread it.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The layout of the tables. Raised whenever a program that knows less would misread it. In format 1
+/// each change and each idempotency key was a row of its own; it was never released.
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// How many rows are copied in one transaction.
 const COPIED_AT_ONCE: usize = 10_000;
@@ -179,6 +180,7 @@ pub(super) fn initialise(
 /// Why a file is not taken, besides being damaged.
 pub(super) enum Refused {
     NewerFormat(u32),
+    OlderFormat(u32),
     Failed(Failed),
 }
 
@@ -193,10 +195,13 @@ pub(super) fn identify(opened: &Opened, outer: &dyn KeyEncryption) -> Result<Ide
     if format > FORMAT_VERSION {
         return Err(Refused::NewerFormat(format));
     }
+    if format == 0 {
+        return Err(Refused::Failed(corrupt("its format is 0")));
+    }
+    if format < FORMAT_VERSION {
+        return Err(Refused::OlderFormat(format));
+    }
     let open = || -> Result<Identity, Failed> {
-        if format == 0 {
-            return Err(corrupt("its format is 0"));
-        }
         let store = read_bytes(&meta, STORE)?;
         let row = meta.get(DATA_KEY)?;
         let wrapped = row.ok_or_else(|| corrupt("the data key is missing"))?;

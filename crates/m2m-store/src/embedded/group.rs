@@ -5,17 +5,18 @@ use std::ops::Bound;
 use m2m_crypto::SecureRandom;
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::drawn::Drawn;
 use super::failure::Failed;
-use super::requests::{NewRequests, Requests};
+use super::feed::{self, Moment, NewChanges};
+use super::requests::{Fingerprint, NewRequests, Requests};
 use super::tables::{
     Content, FEED, FLOOR, HEAD, META, Marks, RECORDS, REQUESTS, Stored, TOMBSTONES, decode,
-    feed_key, read_key,
+    read_key,
 };
 use crate::{Action, Batch, Committed, Cursor, Expected, Key, Place, Revision, Sealer, StoreError};
 
-/// What became of the batches of a group, if the transaction becomes durable.
+/// What became of a group, if the transaction becomes durable.
 pub(super) struct Outcome {
-    pub(super) answers: Vec<Result<Committed, StoreError>>,
     /// Where the store is now.
     pub(super) head: Cursor,
     /// Whether anything was written.
@@ -24,46 +25,19 @@ pub(super) struct Outcome {
     pub(super) requests: NewRequests,
 }
 
-/// Writes `batches` into `transaction`, one after the other.
-pub(super) fn write_group<'a>(
-    transaction: &WriteTransaction,
-    batches: impl Iterator<Item = &'a Batch>,
-    requests: &Requests,
-    sealer: &Sealer,
-    random: &dyn SecureRandom,
-) -> Result<Outcome, Failed> {
-    let mut meta = transaction.open_table(META)?;
-    let marks = Marks::read(&meta)?;
-    let mut writing = Writing {
-        records: transaction.open_table(RECORDS)?,
-        feed: transaction.open_table(FEED)?,
-        requests: transaction.open_table(REQUESTS)?,
-        known_requests: requests,
-        new_requests: NewRequests::default(),
-        marks,
-        sealer,
-        random,
-    };
-    let mut answers = Vec::new();
-    for batch in batches {
-        answers.push(match writing.write(batch) {
-            Ok(committed) => Ok(committed),
-            Err(Failed::Store(error)) => Err(error),
-            Err(error) => return Err(error),
-        });
-    }
-    let now = writing.marks;
-    let requests = writing.new_requests;
-    if now != marks {
-        meta.insert(HEAD, now.head.number().to_be_bytes().as_slice())?;
-        meta.insert(TOMBSTONES, now.tombstones.to_be_bytes().as_slice())?;
-    }
-    Ok(Outcome {
-        answers,
-        head: now.place(),
-        written: now != marks,
-        requests,
-    })
+/// A group in the making.
+pub(super) struct Group<'t, 'a> {
+    meta: Table<'t, &'static str, &'static [u8]>,
+    records: Table<'t, &'static [u8], &'static [u8]>,
+    feed: Table<'t, &'static [u8], &'static [u8]>,
+    requests: Table<'t, u64, &'static [u8]>,
+    known_requests: &'a Requests,
+    new_requests: NewRequests,
+    new_changes: NewChanges,
+    begun: Marks,
+    marks: Marks,
+    sealer: &'a Sealer,
+    random: Drawn<'a>,
 }
 
 /// Removes at most `limit` tombstones up to `until`, behind the key `after`. Returns how many, and
@@ -88,16 +62,16 @@ pub(super) fn prune(
         let (key, row) = row?;
         let key = read_key(key.value())?;
         let stored = decode(&key, row.value())?;
-        if stored.content.is_none() && stored.revision <= until {
-            old.push((key, stored.revision, stored.place));
+        if stored.content.is_none() && stored.moment.revision <= until {
+            old.push((key, stored.moment));
         }
         if old.len() == limit {
             break;
         }
     }
-    for (key, revision, place) in &old {
+    for (key, moment) in &old {
         records.remove(key.as_sorted_bytes())?;
-        feed.remove(feed_key(key.space(), *revision, *place).as_slice())?;
+        feed::remove(&mut feed, key.space(), *moment)?;
     }
     marks.tombstones = marks.tombstones.saturating_sub(old.len() as u64);
     // With the first of them: from here on the feed does not tell all.
@@ -106,41 +80,102 @@ pub(super) fn prune(
     meta.insert(TOMBSTONES, marks.tombstones.to_be_bytes().as_slice())?;
     let pruned = old.len();
     let last = old.pop().filter(|_| pruned == limit);
-    Ok((pruned, last.map(|(key, ..)| key)))
-}
-
-struct Writing<'t, 'a> {
-    records: Table<'t, &'static [u8], &'static [u8]>,
-    feed: Table<'t, &'static [u8], &'static [u8]>,
-    requests: Table<'t, u64, &'static [u8]>,
-    known_requests: &'a Requests,
-    new_requests: NewRequests,
-    marks: Marks,
-    sealer: &'a Sealer,
-    random: &'a dyn SecureRandom,
+    Ok((pruned, last.map(|(key, _)| key)))
 }
 
 /// What is at a key before a batch.
+#[derive(Clone, Copy)]
 struct Before {
-    revision: Revision,
-    place: u32,
+    moment: Moment,
     live: bool,
 }
 
-impl Writing<'_, '_> {
-    /// Writes all of `batch` or nothing. [`Failed::Store`] means nothing; after another error the
-    /// transaction must be thrown away.
-    fn write(&mut self, batch: &Batch) -> Result<Committed, Failed> {
-        let (name, digest) = (batch.idempotency_key(), self.sealer.fingerprint(batch)?);
+/// What is known of a key before its record is written.
+#[derive(Clone, Copy)]
+enum Looked {
+    /// Nothing: whatever is there, it is written, and then it is known what was.
+    Not,
+    At(Option<Before>),
+}
+
+impl<'t, 'a> Group<'t, 'a> {
+    pub(super) fn begin(
+        transaction: &'t WriteTransaction,
+        known_requests: &'a Requests,
+        sealer: &'a Sealer,
+        random: &'a dyn SecureRandom,
+    ) -> Result<Self, Failed> {
+        let meta = transaction.open_table(META)?;
+        let marks = Marks::read(&meta)?;
+        Ok(Self {
+            meta,
+            records: transaction.open_table(RECORDS)?,
+            feed: transaction.open_table(FEED)?,
+            requests: transaction.open_table(REQUESTS)?,
+            known_requests,
+            new_requests: NewRequests::default(),
+            new_changes: NewChanges::default(),
+            begun: marks,
+            marks,
+            sealer,
+            random: Drawn::new(random),
+        })
+    }
+
+    /// Judges `batch`, and writes all of it or nothing. After an error the transaction must be thrown
+    /// away.
+    pub(super) fn add(
+        &mut self,
+        batch: &Batch,
+        fingerprint: &Fingerprint,
+    ) -> Result<Result<Committed, StoreError>, Failed> {
+        match self.write(batch, fingerprint) {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(Failed::Store(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what the group has in common.
+    pub(super) fn finish(mut self) -> Result<Outcome, Failed> {
+        let (begun, now) = (self.begun, self.marks);
+        if now != begun {
+            self.new_changes.write(&mut self.feed)?;
+            self.new_requests.write(&mut self.requests, now.head)?;
+            let mut mark = |name, number: u64| -> Result<(), Failed> {
+                self.meta.insert(name, number.to_be_bytes().as_slice())?;
+                Ok(())
+            };
+            mark(HEAD, now.head.number())?;
+            if now.tombstones != begun.tombstones {
+                mark(TOMBSTONES, now.tombstones)?;
+            }
+        }
+        Ok(Outcome {
+            head: now.place(),
+            written: now != begun,
+            requests: self.new_requests,
+        })
+    }
+
+    /// [`Failed::Store`] means that nothing was written.
+    fn write(&mut self, batch: &Batch, fingerprint: &Fingerprint) -> Result<Committed, Failed> {
+        let name = batch.idempotency_key();
         let (known, new) = (self.known_requests, &self.new_requests);
-        if let Some(revision) = known.repeated(new, &self.requests, name, &digest)? {
+        if let Some(revision) = known.repeated(new, &self.requests, name, fingerprint)? {
             return Ok(Committed::repeated(revision));
         }
         let mut before = Vec::with_capacity(batch.operations().len());
         for operation in batch.operations() {
-            let there = self.before(operation.key())?;
-            check(operation.key(), operation.expected(), there.as_ref())?;
-            before.push(there);
+            let (key, expected) = (operation.key(), operation.expected());
+            before.push(match (expected, operation.action()) {
+                (Expected::Anything, Action::Put { .. }) => Looked::Not,
+                _ => {
+                    let there = self.before(key)?;
+                    check(key, expected, there.as_ref())?;
+                    Looked::At(there)
+                }
+            });
         }
         let revision = self.marks.head.next().ok_or(StoreError::Exhausted)?;
         // All that can be refused comes before the first write.
@@ -151,30 +186,23 @@ impl Writing<'_, '_> {
                 continue;
             };
             let stored = Stored {
-                revision,
-                place,
+                moment: Moment { revision, place },
                 content: content.as_ref().map(|(summary, sealed)| Content {
                     summary: *summary,
                     sealed,
                 }),
             };
-            self.put(key, before.as_ref(), &stored)?;
+            self.put(key, *before, &stored)?;
         }
-        self.new_requests
-            .remember(&mut self.requests, name, revision, &digest)?;
+        self.new_requests.remember(name, revision, fingerprint);
         Ok(Committed::new(revision))
     }
 
     fn before(&self, key: &Key) -> Result<Option<Before>, Failed> {
-        let Some(row) = self.records.get(key.as_sorted_bytes())? else {
-            return Ok(None);
-        };
-        let stored = decode(key, row.value())?;
-        Ok(Some(Before {
-            revision: stored.revision,
-            place: stored.place,
-            live: stored.content.is_some(),
-        }))
+        match self.records.get(key.as_sorted_bytes())? {
+            Some(row) => Ok(Some(Before::decode(key, row.value())?)),
+            None => Ok(None),
+        }
     }
 
     fn seal<'b>(&self, batch: &'b Batch, revision: Revision) -> Result<Vec<Sealed<'b>>, Failed> {
@@ -190,7 +218,7 @@ impl Writing<'_, '_> {
                         revision,
                         summary,
                     };
-                    let sealed = self.sealer.seal(place, value, self.random)?;
+                    let sealed = self.sealer.seal(place, value, &self.random)?;
                     Some((key, Some((summary, sealed))))
                 }
             })
@@ -198,30 +226,37 @@ impl Writing<'_, '_> {
         sealed.collect()
     }
 
-    fn put(
-        &mut self,
-        key: &Key,
-        before: Option<&Before>,
-        stored: &Stored<'_>,
-    ) -> Result<(), Failed> {
+    fn put(&mut self, key: &Key, before: Looked, stored: &Stored<'_>) -> Result<(), Failed> {
         let tombstone = stored.content.is_none();
-        match before {
-            // What was never there leaves no tombstone.
-            None if tombstone => return Ok(()),
-            None => {}
-            Some(before) => {
-                let there = feed_key(key.space(), before.revision, before.place);
-                self.feed.remove(there.as_slice())?;
-                let dead = u64::from(!before.live);
-                self.marks.tombstones = self.marks.tombstones.saturating_sub(dead);
-            }
+        // What was never there leaves no tombstone.
+        if tombstone && matches!(before, Looked::At(None)) {
+            return Ok(());
+        }
+        let row = stored.encode();
+        let written = self.records.insert(key.as_sorted_bytes(), row.as_slice())?;
+        let before = match (before, written) {
+            (Looked::At(before), _) => before,
+            (Looked::Not, None) => None,
+            (Looked::Not, Some(row)) => Some(Before::decode(key, row.value())?),
+        };
+        if let Some(Before { moment, live }) = before {
+            self.new_changes
+                .remove(&mut self.feed, key.space(), moment)?;
+            self.marks.tombstones = self.marks.tombstones.saturating_sub(u64::from(!live));
         }
         self.marks.tombstones += u64::from(tombstone);
-        let row = stored.encode();
-        self.records.insert(key.as_sorted_bytes(), row.as_slice())?;
-        let here = feed_key(key.space(), stored.revision, stored.place);
-        self.feed.insert(here.as_slice(), key.as_sorted_bytes())?;
+        self.new_changes.add(key.space(), stored.moment, key.id());
         Ok(())
+    }
+}
+
+impl Before {
+    fn decode(key: &Key, row: &[u8]) -> Result<Self, Failed> {
+        let stored = decode(key, row)?;
+        Ok(Self {
+            moment: stored.moment,
+            live: stored.content.is_some(),
+        })
     }
 }
 
@@ -231,7 +266,7 @@ type Sealed<'b> = Option<(&'b Key, Option<(Option<&'b str>, Vec<u8>)>)>;
 
 fn check(key: &Key, expected: Expected, before: Option<&Before>) -> Result<(), Failed> {
     let live = before.filter(|before| before.live);
-    let found = live.map(|before| before.revision);
+    let found = live.map(|before| before.moment.revision);
     match expected.is_met_by(found) {
         true => Ok(()),
         false => Err(StoreError::Conflict {

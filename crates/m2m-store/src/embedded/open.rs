@@ -133,6 +133,10 @@ impl EmbeddedStore {
                 found,
                 known: FORMAT_VERSION,
             },
+            Refused::OlderFormat(found) => OpenError::OlderFormat {
+                found,
+                known: FORMAT_VERSION,
+            },
         })?;
         let marks = marks(&opened, &identity).map_err(failed)?;
         let anchored = check_anchor(options, &identity, &marks)?;

@@ -52,6 +52,16 @@ pub enum OpenError {
         /// The newest that is known here.
         known: u32,
     },
+    /// An earlier version of this library wrote it, in a layout that is not read any more.
+    #[error(
+        "the store has format {found}, and this program knows only {known}; read it with the program that wrote it"
+    )]
+    OlderFormat {
+        /// Its format.
+        found: u32,
+        /// The one that is known here.
+        known: u32,
+    },
     /// The outer key does not open it, or is not available.
     #[error("{0}")]
     Key(KeyEncryptionError),

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::failure::{Failed, corrupt};
+use super::feed::{self, Entry, Moment};
 use crate::{
     Change, ChangePage, Changes, Cursor, Incarnation, Key, MAX_PAGE_BYTES, MAX_PAGE_RECORDS, Page,
     Place, Record, Revision, Scan, Sealer, Space,
@@ -14,9 +15,11 @@ use crate::{
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Sorted key → [`Stored`], tombstones included.
 pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-/// Space, a zero byte, revision and place in its batch (big endian) → sorted key. Each key once.
+/// Space, a zero byte, revision and place in its batch (big endian) of the first of some changes →
+/// these changes; see [`feed`](super::feed). Each record once.
 pub(super) const FEED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("feed");
-/// Revision → idempotency key and digest of the batch.
+/// Revision of the first of some commits → their idempotency keys; see
+/// [`requests`](super::requests).
 pub(super) const REQUESTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("requests");
 
 /// Version of all this: a `u32`, big endian.
@@ -41,8 +44,7 @@ pub(super) const BYTE_TABLES: [TableDefinition<'_, &[u8], &[u8]>; 2] = [RECORDS,
 /// sealed value`. A tombstone has neither.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored<'a> {
-    pub(super) revision: Revision,
-    pub(super) place: u32,
+    pub(super) moment: Moment,
     pub(super) content: Option<Content<'a>>,
 }
 
@@ -73,8 +75,8 @@ impl<'a> Stored<'a> {
         let length = u16::try_from(summary.len()).unwrap_or(u16::MAX);
         [
             &[flag],
-            self.revision.number().to_be_bytes().as_slice(),
-            &self.place.to_be_bytes(),
+            self.moment.revision.number().to_be_bytes().as_slice(),
+            &self.moment.place.to_be_bytes(),
             &length.to_be_bytes(),
             summary.as_bytes(),
             sealed,
@@ -102,28 +104,13 @@ impl<'a> Stored<'a> {
             _ => return None,
         };
         Some(Self {
-            revision: Revision::new(u64::from_be_bytes(*revision))?,
-            place: u32::from_be_bytes(*place),
+            moment: Moment {
+                revision: Revision::new(u64::from_be_bytes(*revision))?,
+                place: u32::from_be_bytes(*place),
+            },
             content,
         })
     }
-}
-
-/// The key in [`FEED`].
-pub(super) fn feed_key(space: &str, revision: Revision, place: u32) -> Vec<u8> {
-    [
-        space.as_bytes(),
-        &[0],
-        &revision.number().to_be_bytes(),
-        &place.to_be_bytes(),
-    ]
-    .concat()
-}
-
-fn feed_revision(space: &str, feed_key: &[u8]) -> Option<Revision> {
-    let behind = feed_key.get(space.len() + 1..)?;
-    let (revision, _) = behind.split_first_chunk::<8>()?;
-    Revision::new(u64::from_be_bytes(*revision))
 }
 
 /// The numbers in [`META`].
@@ -195,7 +182,7 @@ impl<'a> Reading<'a> {
     pub(super) fn get(&self, key: &Key) -> Result<Option<Record>, Failed> {
         let records = self.transaction.open_table(RECORDS)?;
         match records.get(key.as_sorted_bytes())? {
-            Some(row) => self.record(key.clone(), row.value()),
+            Some(row) => self.record(key.clone(), decode(key, row.value())?),
             None => Ok(None),
         }
     }
@@ -214,7 +201,9 @@ impl<'a> Reading<'a> {
             if !key.value().starts_with(&prefix) {
                 break;
             }
-            let Some(record) = self.record(read_key(key.value())?, row.value())? else {
+            let key = read_key(key.value())?;
+            let stored = decode(&key, row.value())?;
+            let Some(record) = self.record(key, stored)? else {
                 continue;
             };
             if page.len() == scan.limit() || bytes >= MAX_PAGE_BYTES {
@@ -241,59 +230,71 @@ impl<'a> Reading<'a> {
         let limit = limit.clamp(1, MAX_PAGE_RECORDS);
         let feed = self.transaction.open_table(FEED)?;
         let records = self.transaction.open_table(RECORDS)?;
-        let name = space.as_str();
-        let from = feed_key(name, since.revision(), u32::MAX);
-        let to = feed_key(name, Revision::MAX, u32::MAX);
-        let range = (
-            Bound::Excluded(from.as_slice()),
-            Bound::Included(to.as_slice()),
-        );
         let (mut changes, mut bytes) = (Vec::<Change>::new(), 0);
-        for row in feed.range::<&[u8]>(range)? {
-            let (place, key) = row?;
-            let revision = feed_revision(name, place.value())
-                .ok_or_else(|| corrupt("the feed has a malformed entry"))?;
-            let full = changes.len() >= limit || bytes >= MAX_PAGE_BYTES;
-            if let Some(last) = changes
-                .last()
-                .filter(|last| full && last.revision() != revision)
-            {
-                let next = at(last.revision());
-                return Ok(Changes::Some(ChangePage::new(changes, next, true)));
-            }
-            let key = read_key(key.value())?;
-            let row = records
-                .get(key.as_sorted_bytes())?
-                .ok_or_else(|| corrupt(format_args!("{key} is in the feed and not there")))?;
-            changes.push(match self.record(key.clone(), row.value())? {
-                Some(record) if record.version() == revision => {
-                    bytes += record.value().len();
-                    Change::Put(record)
+        for row in feed::behind(&feed, space, since.revision())? {
+            let (_, row) = row?;
+            for entry in feed::entries(row.value()) {
+                let entry = entry?;
+                let revision = entry.moment.revision;
+                if revision <= since.revision() {
+                    continue;
                 }
-                None => Change::Deleted { key, revision },
-                Some(_) => Err(corrupt(format_args!(
-                    "{key} is in the feed at another place"
-                )))?,
-            });
+                let full = changes.len() >= limit || bytes >= MAX_PAGE_BYTES;
+                if let Some(last) = changes
+                    .last()
+                    .filter(|last| full && last.revision() != revision)
+                {
+                    let next = at(last.revision());
+                    return Ok(Changes::Some(ChangePage::new(changes, next, true)));
+                }
+                let change = self.change(&records, space, entry)?;
+                if let Change::Put(record) = &change {
+                    bytes += record.value().len();
+                }
+                changes.push(change);
+            }
         }
         let next = at(marks.head);
         Ok(Changes::Some(ChangePage::new(changes, next, false)))
     }
 
-    /// The record of a row of [`RECORDS`], unless it is a tombstone.
-    fn record(&self, key: Key, row: &[u8]) -> Result<Option<Record>, Failed> {
-        let stored = decode(&key, row)?;
+    /// What became of the record that an entry of the feed names.
+    fn change(
+        &self,
+        records: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        space: &Space,
+        entry: Entry<'_>,
+    ) -> Result<Change, Failed> {
+        let key = Key::new(space, entry.id)
+            .map_err(|error| corrupt(format_args!("the feed has a malformed id: {error}")))?;
+        let row = records
+            .get(key.as_sorted_bytes())?
+            .ok_or_else(|| corrupt(format_args!("{key} is in the feed and not there")))?;
+        let stored = decode(&key, row.value())?;
+        if stored.moment != entry.moment {
+            return Err(corrupt(format_args!("{key} is in the feed at another place")));
+        }
+        let revision = stored.moment.revision;
+        Ok(match self.record(key.clone(), stored)? {
+            Some(record) => Change::Put(record),
+            None => Change::Deleted { key, revision },
+        })
+    }
+
+    /// What was stored at `key`, unless it is a tombstone.
+    fn record(&self, key: Key, stored: Stored<'_>) -> Result<Option<Record>, Failed> {
+        let revision = stored.moment.revision;
         let Some(Content { summary, sealed }) = stored.content else {
             return Ok(None);
         };
         let place = Place {
             key: &key,
-            revision: stored.revision,
+            revision,
             summary,
         };
         let value = self.sealer.open(place, sealed)?;
         let summary = summary.map(Into::into);
-        Ok(Some(Record::new(key, stored.revision, value, summary)))
+        Ok(Some(Record::new(key, revision, value, summary)))
     }
 }
 

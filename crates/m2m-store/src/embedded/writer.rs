@@ -1,8 +1,11 @@
 //! The one writer: takes all batches that wait, commits them together, and answers each.
+//!
+//! It begins with the first of them and takes the others as they come, so that callers who come back
+//! after a commit and the writer work at the same time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -10,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::backend::Aftermath;
 use super::database::{Opened, poisoned};
 use super::failure::Failed;
-use super::group::{Outcome, write_group};
-use super::requests::Requests;
+use super::group::Group;
+use super::requests::{Fingerprint, Requests};
 use super::shared::Shared;
 use crate::{AnchorMark, Batch, Committed, Cursor, Reason, StoreError};
 
@@ -20,27 +23,39 @@ const MAX_GROUP: usize = 1_024;
 /// The most bytes that share a commit: what redb holds in memory meanwhile.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 /// The writer waits at most this long for as many batches as there were callers when it last
-/// answered. Those who are answered together come back together, a moment after the first of them;
-/// without waiting for them they and those who came meanwhile would take turns, each waiting for the
-/// other's commit.
+/// answered, counted from the first of them. Those who are answered together come back together, a
+/// moment after the first; without waiting for them they and those who came meanwhile would take
+/// turns, each waiting for the other's commit.
 const MAX_LINGER: Duration = Duration::from_millis(2);
-/// How long it sleeps meanwhile before it looks again: being woken by each of them would take turns
-/// with them.
-const NAP: Duration = Duration::from_micros(50);
 
 /// What the writer is asked to do.
 pub(super) enum Job {
     Commit(Waiting),
     /// Something between two commits, with nobody else writing.
-    Between(Box<dyn FnOnce(&mut Writer) + Send>),
+    Between(Work),
 }
+
+type Work = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// A batch, and who waits for it.
 pub(super) struct Waiting {
     pub(super) batch: Batch,
+    pub(super) fingerprint: Fingerprint,
     pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
     // Given back when the batch is answered.
     pub(super) _room: [OwnedSemaphorePermit; 2],
+}
+
+/// Those whose batches share a commit, while it is made.
+struct Gathering {
+    group: Vec<Waiting>,
+    bytes: usize,
+    /// How long the writer waits for more.
+    until: Instant,
+    /// How long it did.
+    idle: Duration,
+    /// What comes after it.
+    then: Option<Work>,
 }
 
 /// Runs on a thread of its own until its store is dropped.
@@ -86,87 +101,68 @@ impl Writer {
         match job {
             Job::Between(work) => work(self),
             Job::Commit(first) => {
-                let (group, then) = self.gather(first);
-                self.commit(group);
-                if let Some(work) = then {
+                if let Some(work) = self.commit(first) {
                     work(self);
                 }
             }
         }
     }
 
-    /// All that wait, up to the limits, and the work that one of them ran into.
-    #[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
-    fn gather(
-        &self,
-        first: Waiting,
-    ) -> (Vec<Waiting>, Option<Box<dyn FnOnce(&mut Writer) + Send>>) {
-        let until = Instant::now() + MAX_LINGER.min(self.last_commit / 2);
-        let mut bytes = first.batch.bytes();
-        let mut group = vec![first];
-        while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
-            match self.jobs.try_recv() {
-                Ok(Job::Commit(waiting)) => {
-                    bytes += waiting.batch.bytes();
-                    group.push(waiting);
-                }
-                Ok(Job::Between(work)) => return (group, Some(work)),
-                Err(TryRecvError::Disconnected) => break,
-                Err(TryRecvError::Empty) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if group.len() >= self.expected || left.is_zero() {
-                        break;
-                    }
-                    std::thread::sleep(NAP.min(left));
-                }
-            }
-        }
-        (group, None)
-    }
-
-    fn commit(&mut self, group: Vec<Waiting>) {
+    /// Commits `first` and those who come meanwhile. Returns the work that one of them ran into.
+    fn commit(&mut self, first: Waiting) -> Option<Work> {
         let begun = Instant::now();
-        let answers = match self.try_commit(&group) {
-            Ok(answers) => answers,
-            // Of each the same is known.
-            Err(error) => vec![Err(error); group.len()],
+        let mut queue = Gathering {
+            until: begun + MAX_LINGER.min(self.last_commit / 2),
+            bytes: first.batch.bytes(),
+            group: vec![first],
+            idle: Duration::ZERO,
+            then: None,
         };
-        self.last_commit = begun.elapsed();
+        let answers = match self.try_commit(&mut queue) {
+            Ok(answers) => answers,
+            Err(error) => {
+                // Of those who wait now the same is known.
+                while self.take(&mut queue, Duration::ZERO) {}
+                vec![Err(error); queue.group.len()]
+            }
+        };
+        self.last_commit = begun.elapsed().saturating_sub(queue.idle);
         self.shared.counters.count(&answers, self.last_commit);
         self.expected = self.shared.waiting();
-        for (waiting, answer) in group.into_iter().zip(answers) {
+        for (waiting, answer) in queue.group.into_iter().zip(answers) {
             // Who no longer waits is not told.
             let _ = waiting.answer.send(answer);
         }
+        queue.then
     }
 
     fn try_commit(
         &mut self,
-        group: &[Waiting],
+        queue: &mut Gathering,
     ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
         self.be_ready()?;
         let shared = Arc::clone(&self.shared);
         let done = shared.with_database(|opened| {
             let (sealer, random) = (&shared.sealer, shared.random.as_ref());
             let transaction = opened.begin_write()?;
-            let batches = group.iter().map(|waiting| &waiting.batch);
-            let outcome = write_group(&transaction, batches, &self.requests, sealer, random)?;
+            let mut group = Group::begin(&transaction, &self.requests, sealer, random)?;
+            let mut answers = Vec::new();
+            while let Some(next) = self.next(queue, answers.len()) {
+                answers.push(group.add(&next.batch, &next.fingerprint)?);
+            }
+            let outcome = group.finish()?;
             match outcome.written {
                 true => transaction.commit()?,
                 false => transaction.abort()?,
             }
-            Ok(outcome)
+            Ok((answers, outcome))
         });
-        let Outcome {
-            answers,
-            head,
-            requests,
-            ..
-        } = match done {
-            Ok(outcome) => outcome,
+        let (answers, outcome) = match done {
+            Ok(done) => done,
             Err(failed) => return Err(self.fail(failed)),
         };
-        self.requests.apply(requests);
+        let head = outcome.head;
+        self.requests.apply(outcome.requests);
         // Before anyone is told: a copy from before must not pass for the newest.
         let anchored = self.anchor(head);
         // Whoever follows sees it, whatever the anchor said.
@@ -176,6 +172,45 @@ impl Writer {
             newer
         });
         anchored.map(|()| answers)
+    }
+
+    /// The batch at `place` of the group, if there is one or one comes in time.
+    fn next<'q>(&self, queue: &'q mut Gathering, place: usize) -> Option<&'q Waiting> {
+        if place == queue.group.len() {
+            let enough = place >= self.expected;
+            let left = queue.until.saturating_duration_since(Instant::now());
+            self.take(queue, if enough { Duration::ZERO } else { left });
+        }
+        queue.group.get(place)
+    }
+
+    /// Takes one more into the group, if there is one, room for it, or one comes in `patience`.
+    fn take(&self, queue: &mut Gathering, patience: Duration) -> bool {
+        let full = queue.group.len() >= MAX_GROUP || queue.bytes >= MAX_GROUP_BYTES;
+        if full || queue.then.is_some() {
+            return false;
+        }
+        let job = self.jobs.try_recv().or_else(|_| {
+            if patience.is_zero() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            let begun = Instant::now();
+            let job = self.jobs.recv_timeout(patience);
+            queue.idle += begun.elapsed();
+            job
+        });
+        match job {
+            Ok(Job::Commit(waiting)) => {
+                queue.bytes += waiting.batch.bytes();
+                queue.group.push(waiting);
+                true
+            }
+            Ok(Job::Between(work)) => {
+                queue.then = Some(work);
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Moves the anchor to `head`, if it is not there yet.
