@@ -11,7 +11,7 @@ use std::time::Duration;
 use m2m_crypto::{Algorithm, SecretBytes, SigningKey, SystemRandom};
 use m2m_fuzz::{BILLING, EDDSA, ES256, HS256, ORDERS, RS256, at, mac_key, pki, sign, signing_key};
 use m2m_pki::{
-    Authority, ChainVerifier, CrlSet, ExpectedPeer, Ledger, PeerRole, Profile, RevocationRule,
+    Authority, ChainVerifier, CrlSet, CsrBuilder, ExpectedPeer, Ledger, PeerRole, Profile, RevocationRule,
     Subject, TrustBundle, TrustBundles,
 };
 use m2m_revoke::{Revocation, Revocations, Target};
@@ -164,6 +164,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     write("mint", "names", format!("{ORDERS}\0{BILLING}").as_bytes())?;
 
     chains(&write)?;
+    requests(&write)?;
+    write("crl_index", "whole", b"")?;
+    for (name, at) in [("header", 40_u16), ("sums", 300), ("entries", 9000)] {
+        let [high, low] = at.to_be_bytes();
+        write("crl_index", name, &[high, low, 1])?;
+    }
+    write("crl_index", "cut", &[1])?;
     let webhook = "msg_p5jXN8AQM9LWM0D4loKWxJek\x001614265330\0v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\0";
     let webhook = format!("{webhook}{{\"test\": 2432232314}}");
     write("webhook", "standard", webhook.as_bytes())?;
@@ -204,6 +211,25 @@ fn chains(write: Write<'_>) -> Result<(), Box<dyn Error>> {
             bytes.extend_from_slice(der);
         }
         write("chain", name, &bytes)?;
+    }
+    Ok(())
+}
+
+fn requests(write: Write<'_>) -> Result<(), Box<dyn Error>> {
+    let bare = CsrBuilder::new();
+    let service = bare.clone().with_service_id(&BILLING.parse()?);
+    let names = service.clone().with_dns_name("billing.internal")?;
+    let names = names.with_ip_address([10, 0, 0, 1].into());
+    for (name, builder, jwk) in [
+        // The authority's own key.
+        ("own", bare.clone(), ES256),
+        ("bare", bare, EDDSA),
+        ("service", service, EDDSA),
+        ("names", names, EDDSA),
+    ] {
+        let request = builder.sign(&signing_key(jwk))?;
+        write("csr", name, request.der())?;
+        write("csr", &format!("{name}-pem"), request.to_pem().as_bytes())?;
     }
     Ok(())
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use m2m_crypto::{SigningKey, SystemRandom};
-use m2m_pki::{Authority, Certificate, CsrBuilder, Issued, Ledger, Profile, Subject};
+use m2m_pki::{
+    Authority, Certificate, CrlIndex, CrlIssuer, CrlLimits, CrlNumbers, CrlSigner, CsrBuilder,
+    Issued, Ledger, ListedRevocation, Profile, RevocationList, RevocationReason, Scope, Serial,
+    Subject, UnverifiedCrl, UpdateTimes,
+};
 use m2m_store::MemoryStore;
 use m2m_types::{ServiceId, Timestamp, TrustDomain};
 
@@ -55,6 +59,37 @@ pub fn chain() -> [Certificate; 2] {
         (&signing_key(EDDSA), &service(BILLING)),
     );
     [leaf, certificate]
+}
+
+/// How many certificates [`index`] lists: enough for several blocks.
+pub const LISTED: u64 = 600;
+
+/// A serial of 16 octets. [`index`] lists those of even numbers.
+pub fn serial(number: u64) -> Serial {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bytes = [spread.to_be_bytes(), number.to_be_bytes()].concat();
+    Serial::from_bytes(&[&[1], bytes.get(1..).unwrap_or_default()].concat()).expect("positive")
+}
+
+/// The index of a CRL of [`root`] that lists so many certificates.
+pub fn index(listed: u64) -> CrlIndex {
+    let authority = root();
+    let key = signing_key(ES256);
+    let issuer = CrlIssuer::from_certificate(authority.certificate()).expect("a CA");
+    let signer = CrlSigner::new(issuer.clone(), key.verifying_key()).expect("its own key");
+    let mut list = RevocationList::new(Scope::everything());
+    for number in 0..listed {
+        let reason = RevocationReason::KeyCompromise;
+        let listed = ListedRevocation::new(serial(2 * number), issued_at(), reason);
+        list.revoke(&listed).expect("listed once");
+    }
+    let next = issued_at().saturating_add(DAY);
+    let times = UpdateTimes::new(issued_at(), next).expect("a day later");
+    let number = CrlNumbers::first().claim().expect("the first");
+    let prepared = list.prepare(&signer, number, times).expect("a number");
+    let der = prepared.sign(&key).expect("its own key").into_der();
+    let crl = UnverifiedCrl::parse(&der, &CrlLimits::default()).expect("a CRL");
+    CrlIndex::build(&crl.verify(&issuer).expect("signed")).expect("complete")
 }
 
 fn issue(

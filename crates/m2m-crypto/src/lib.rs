@@ -22,6 +22,7 @@ mod random;
 mod secret;
 mod signing_key;
 mod thumbprint;
+mod unproven_key;
 mod verifying_key;
 
 pub use aead::{AeadAlgorithm, AeadError, AeadKey};
@@ -39,4 +40,5 @@ pub use rustls_pki_types::SubjectPublicKeyInfoDer;
 pub use secret::SecretBytes;
 pub use signing_key::{RsaModulus, SigningKey};
 pub use thumbprint::{CertificateThumbprint, Thumbprint, ThumbprintError};
+pub use unproven_key::UnprovenKey;
 pub use verifying_key::VerifyingKey;

@@ -135,7 +135,31 @@ impl VerifyingKey {
                 Prepared::AwsLcRs(aws_lc_rs::VerifyKey::prepare(algorithm, &public)?)
             }
         };
-        Ok(Self {
+        Ok(Self::with_prepared(algorithm, public, prepared))
+    }
+
+    /// A key that is not given out before it has verified something: *ring* looks at the point then.
+    pub(crate) fn prepare_unproven(
+        algorithm: Algorithm,
+        public: PublicKey,
+    ) -> Result<Self, KeyError> {
+        check_kind(algorithm, public.kind())?;
+        match Backend::default_for(algorithm)? {
+            Backend::Ring => {
+                let prepared = ring::VerifyKey::prepare_unproven(algorithm, &public)?;
+                Ok(Self::with_prepared(
+                    algorithm,
+                    public,
+                    Prepared::Ring(prepared),
+                ))
+            }
+            #[cfg(feature = "aws-lc-rs")]
+            other @ Backend::AwsLcRs => Self::prepare(algorithm, public, other),
+        }
+    }
+
+    fn with_prepared(algorithm: Algorithm, public: PublicKey, prepared: Prepared) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 signature_bytes: public.signature_bytes(),
                 prepared,
@@ -143,7 +167,7 @@ impl VerifyingKey {
                 thumbprint: public.thumbprint(),
                 public,
             }),
-        })
+        }
     }
 
     /// Checks that `signature`, in the form JOSE gives it (RFC 7518 §3.3–3.5, RFC 8037 §3.1), is

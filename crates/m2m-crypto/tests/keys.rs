@@ -10,7 +10,8 @@
 mod support;
 
 use m2m_crypto::{
-    Algorithm, Jwk, JwkError, KeyError, KeyFormat, SecretBytes, SigningKey, VerifyingKey,
+    Algorithm, Jwk, JwkError, KeyError, KeyFormat, SecretBytes, SigningKey, UnprovenKey,
+    VerifyingKey,
 };
 use serde_json::{Value, json};
 use support::{P256_D, RFC7515_A2, base64url, p256, secret, signing_key, unbase64url, with};
@@ -269,5 +270,29 @@ fn der_with_something_behind_it_or_cut_off_is_refused() {
         for cut in [0, 1, 2, 10, 30, private.len() - 1] {
             assert!(SigningKey::from_pkcs8_der(algorithm, &private[..cut]).is_err());
         }
+    }
+}
+
+#[test]
+fn pki_030_a_key_is_proven_by_its_own_signature_and_by_nothing_else() {
+    for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ed25519] {
+        let (holder, other) = (signing_key(algorithm), signing_key(algorithm));
+        let spki = holder.verifying_key().to_spki_der().to_vec();
+        let mut signature = vec![0; holder.signature_bytes()];
+        holder.sign(b"mine", &mut signature).unwrap();
+        let claimed = |spki: &[u8]| UnprovenKey::from_spki_der(algorithm, spki).unwrap();
+        let proven = claimed(&spki).prove(b"mine", &signature).unwrap();
+        assert_eq!(proven.thumbprint(), holder.verifying_key().thumbprint());
+        assert!(proven.verify(b"mine", &signature).is_ok());
+        assert!(claimed(&spki).prove(b"yours", &signature).is_err());
+        let others = other.verifying_key().to_spki_der();
+        assert!(claimed(&others).prove(b"mine", &signature).is_err());
+        // A point off its curve may be taken, and is never proven.
+        let mut bad = spki.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        if let Ok(key) = UnprovenKey::from_spki_der(algorithm, &bad) {
+            assert!(key.prove(b"mine", &signature).is_err());
+        }
+        assert!(UnprovenKey::from_spki_der(algorithm, &spki[1..]).is_err());
     }
 }

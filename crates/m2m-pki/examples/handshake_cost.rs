@@ -12,6 +12,7 @@
     reason = "it ends where something is wrong"
 )]
 
+mod figures;
 #[path = "../tests/tls_support/mod.rs"]
 mod tls_support;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use figures::{Run, figure, take_turns};
 use m2m_pki::tls::{Connector, LiveTls, Material};
 use m2m_pki::*;
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -43,7 +45,7 @@ fn main() {
     println!(
         "{entries} revoked certificates, a CRL of {bytes:.1} MB; ring, P-256, leaf ← intermediate ← root\n"
     );
-    full(&mut world, &lists, entries);
+    full(&mut world, &lists);
     resumed(&mut world, &lists);
     closing(&mut world, &lists);
 }
@@ -74,7 +76,7 @@ impl Lists {
     }
 }
 
-fn full(world: &mut World, lists: &Lists, entries: u64) {
+fn full(world: &mut World, lists: &Lists) {
     let stock = Stock::new(world, &[]);
     let empty = Arc::new(CrlSet::new());
     let unchecked = Ours::new(world, &empty, RevocationRule::danger_accept_unknown(), 1);
@@ -88,25 +90,28 @@ fn full(world: &mut World, lists: &Lists, entries: u64) {
             remembered.handshake(turn)
         }),
     ];
-    take_turns(&mut runs, TURNS);
+    take_turns(&mut runs, TURNS, ROUNDS);
     println!("full handshake, both sides                µs of processor");
     for Run { name, least, .. } in &runs {
         println!("  {name:<38} {least:>9.1}");
     }
     let [stock_cost, unchecked_cost, checked_cost, remembered_cost] = runs.map(|run| run.least);
-    ratio(
-        "with revocation ÷ without",
+    figure(
+        "handshake_revocation_vs_none",
         checked_cost / unchecked_cost,
+        "with revocation ÷ without",
         "≤ 1.03",
     );
-    ratio(
-        "intermediates cached, with CRLs ÷ stock without",
+    figure(
+        "handshake_cached_vs_stock",
         checked_cost / stock_cost,
+        "intermediates cached, with CRLs ÷ stock without",
         "≤ 0.90",
     );
-    ratio(
-        "leaves seen before, with CRLs ÷ stock without",
+    figure(
+        "handshake_remembered_vs_stock",
         remembered_cost / stock_cost,
+        "leaves seen before, with CRLs ÷ stock without",
         "",
     );
 
@@ -115,16 +120,17 @@ fn full(world: &mut World, lists: &Lists, entries: u64) {
     let mut once = [Run::new("stock rustls, the same CRLs", |turn| {
         stock_crl.handshake(turn)
     })];
-    take_turns_of(&mut once, 5, 3);
+    take_turns(&mut once, 5, 3);
     let [
         Run {
             name, least: cost, ..
         },
     ] = once;
     println!("  {name:<38} {cost:>9.1}");
-    ratio(
-        &format!("stock with {entries} ÷ stock without"),
+    figure(
+        "handshake_stock_revocation_vs_none",
         cost / stock_cost,
+        "stock with the CRLs ÷ stock without",
         "",
     );
     println!();
@@ -140,24 +146,31 @@ fn resumed(world: &mut World, lists: &Lists) {
         Run::new("ours, no revocation", |_| unchecked.resume()),
         Run::new("ours, all CRLs", |_| checked.resume()),
     ];
-    take_turns(&mut runs, 2 * TURNS);
+    take_turns(&mut runs, 2 * TURNS, ROUNDS);
     println!("resumed handshake, both sides             µs of processor");
     for Run { name, least, .. } in &runs {
         println!("  {name:<38} {least:>9.1}");
     }
     let [stock_cost, unchecked_cost, checked_cost] = runs.map(|run| run.least);
-    ratio(
-        "with revocation ÷ without",
+    figure(
+        "resumed_revocation_vs_none",
         checked_cost / unchecked_cost,
+        "with revocation ÷ without",
         "≤ 1.03",
     );
-    ratio("with revocation ÷ stock", checked_cost / stock_cost, "");
+    figure(
+        "resumed_revocation_vs_stock",
+        checked_cost / stock_cost,
+        "with revocation ÷ stock",
+        "",
+    );
     println!();
 }
 
 /// How long it takes from a newer CRL to the last hook of the peer it revokes.
 fn closing(world: &mut World, lists: &Lists) {
     println!("revoke one peer → its connections closed  wall clock");
+    let mut slowest = Duration::ZERO;
     for (peers, each) in [(1, 1), (100, 100), (1000, 100)] {
         let server = live(
             world,
@@ -201,64 +214,14 @@ fn closing(world: &mut World, lists: &Lists) {
             last.as_secs_f64() * 1e3,
             returned.as_secs_f64() * 1e3
         );
+        slowest = slowest.max(last);
     }
-}
-
-fn ratio(name: &str, ratio: f64, reach: &str) {
-    println!("  {name:<48} {ratio:>6.3}   {reach}");
-}
-
-/// Something that is timed.
-struct Run<'a> {
-    name: &'static str,
-    handshake: Box<dyn FnMut(usize) + 'a>,
-    /// Microseconds of one handshake, in the shortest round.
-    least: f64,
-}
-
-impl<'a> Run<'a> {
-    fn new(name: &'static str, handshake: impl FnMut(usize) + 'a) -> Self {
-        Self {
-            name,
-            handshake: Box::new(handshake),
-            least: f64::MAX,
-        }
-    }
-}
-
-fn take_turns(runs: &mut [Run<'_>], turns: usize) {
-    take_turns_of(runs, turns, ROUNDS);
-}
-
-/// Runs each in turn, and keeps the least time of one handshake, in microseconds.
-fn take_turns_of(runs: &mut [Run<'_>], turns: usize, rounds: usize) {
-    for round in 0..=rounds {
-        for Run {
-            handshake, least, ..
-        } in &mut *runs
-        {
-            let before = processor_time();
-            (0..turns).for_each(&mut *handshake);
-            let spent = processor_time().saturating_sub(before);
-            // The first round warms up.
-            if round > 0 {
-                *least = least.min(spent.as_secs_f64() * 1e6 / turns as f64);
-            }
-        }
-    }
-}
-
-/// What this thread has used, where the system tells.
-fn processor_time() -> Duration {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|told| told.split(' ').next()?.parse().ok());
-    match nanos {
-        Some(nanos) => Duration::from_nanos(nanos),
-        None => {
-            static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-            BEGIN.get_or_init(Instant::now).elapsed()
-        }
-    }
+    figure(
+        "revoke_to_closed_ms",
+        slowest.as_secs_f64() * 1e3,
+        "the slowest of these, in ms",
+        "< 10",
+    );
 }
 
 /// Two services that call two others, so that each sees another leaf than the time before.

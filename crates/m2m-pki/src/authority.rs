@@ -222,7 +222,7 @@ impl Authority {
 
 fn sign(key: &SigningKey, prepared: Prepared) -> Result<Issued, IssueError> {
     let signature = key::sign(key, prepared.signing_input()).ok_or(IssueError::Sign)?;
-    prepared.attach(&signature)
+    prepared.put_together(&signature)
 }
 
 impl fmt::Debug for Authority {

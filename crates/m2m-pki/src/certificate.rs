@@ -1,5 +1,6 @@
 //! `Certificate`: a certificate and what it says, read once.
 
+mod common_name;
 mod error;
 mod read;
 mod svid;
@@ -61,6 +62,7 @@ pub(crate) struct Facts {
 #[derive(Default)]
 pub(crate) struct Extensions {
     pub(crate) has_basic_constraints: bool,
+    pub(crate) has_critical_constraints: bool,
     pub(crate) is_ca: bool,
     pub(crate) path_len: Option<u32>,
     pub(crate) key_usage: Option<KeyUsage>,
@@ -247,6 +249,11 @@ impl Certificate {
         self.extensions().has_critical_names
     }
 
+    /// Whether `basicConstraints` is critical.
+    pub(crate) fn has_critical_constraints(&self) -> bool {
+        self.extensions().has_critical_constraints
+    }
+
     /// Whether `subject` says anything.
     pub(crate) fn has_subject(&self) -> bool {
         self.subject_der() != [0x30, 0]
@@ -264,14 +271,25 @@ impl Certificate {
         Some(digits.count() * 8 - top.leading_zeros() as usize)
     }
 
-    /// Whether its key has the form of one on P-256 or P-384, or of Ed25519.
+    /// Whether its key is one of ML-DSA.
+    pub(crate) fn has_ml_dsa_key(&self) -> bool {
+        let names = [alg_id::ML_DSA_44, alg_id::ML_DSA_65, alg_id::ML_DSA_87];
+        self.key_parts()
+            .is_some_and(|(algorithm, _)| names.iter().any(|name| name.as_ref() == algorithm))
+    }
+
+    /// Whether its key has the form of one on P-256 or P-384, of Ed25519, or of ML-DSA if that is known.
     pub(crate) fn has_known_key(&self) -> bool {
         self.key_parts().is_some_and(|(algorithm, key)| {
             let is = |known: AlgorithmIdentifier| algorithm == known.as_ref();
             match key {
                 [4, point @ ..] if is(alg_id::ECDSA_P256) => point.len() == 64,
                 [4, point @ ..] if is(alg_id::ECDSA_P384) => point.len() == 96,
-                key => is(alg_id::ED25519) && key.len() == 32,
+                key if is(alg_id::ED25519) => key.len() == 32,
+                _ if cfg!(not(feature = "aws-lc-rs")) => false,
+                key if is(alg_id::ML_DSA_44) => key.len() == 1312,
+                key if is(alg_id::ML_DSA_65) => key.len() == 1952,
+                key => is(alg_id::ML_DSA_87) && key.len() == 2592,
             }
         })
     }

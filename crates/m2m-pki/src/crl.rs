@@ -16,7 +16,7 @@ mod read;
 mod scope;
 mod set;
 mod shard;
-mod signature;
+pub(crate) mod signature;
 mod status;
 
 pub use entry::RevokedEntry;

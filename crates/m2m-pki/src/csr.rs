@@ -15,7 +15,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::certificate::{Extensions, shorten};
-use crate::key::Scheme;
+use crate::key::{ClaimedKey, Scheme};
 use crate::{PublicKey, pem, strict};
 
 /// PKCS #9 `extensionRequest` (RFC 2985 §5.4.2).
@@ -31,7 +31,9 @@ pub struct UnverifiedCsr {
     info: Box<[u8]>,
     scheme: Scheme,
     signature: Box<[u8]>,
-    content: VerifiedCsr,
+    key: ClaimedKey,
+    subject: Box<[u8]>,
+    requested: Extensions,
 }
 
 /// A request whose sender holds the key in it (proof of possession). It says who asks for what, and
@@ -75,7 +77,7 @@ impl UnverifiedCsr {
         if !matches!(form, ([2, 1, 0], Some(0x30), Some(0xa0), Some([3]))) {
             return Err(CsrError::NotRequest);
         }
-        let key = PublicKey::from_spki_der(spki)?;
+        let key = ClaimedKey::from_spki_der(spki)?;
         let has_form = strict::is_algorithm(algorithm);
         let (_, algorithm) =
             AlgorithmIdentifier::from_der(algorithm).map_err(|_| CsrError::NotRequest)?;
@@ -94,11 +96,9 @@ impl UnverifiedCsr {
             info: info.into(),
             scheme,
             signature: signature.into(),
-            content: VerifiedCsr {
-                key,
-                subject: subject.into(),
-                requested: requested(attributes)?,
-            },
+            key,
+            subject: subject.into(),
+            requested: requested(attributes)?,
         })
     }
 
@@ -126,18 +126,22 @@ impl UnverifiedCsr {
     /// Checks that the request is signed with the key it is about: its sender holds that key.
     ///
     /// The key in it says what the signature must be; the algorithm named beside the signature is
-    /// only compared with it.
+    /// only compared with it. Whether a point is on its curve is found out here too.
     ///
     /// # Errors
     ///
     /// [`CsrError::Signature`].
     pub fn verify(self) -> Result<VerifiedCsr, CsrError> {
-        let key = &self.content.key;
-        match key.verifies(self.scheme, &self.info, &self.signature) {
-            true => Ok(self.content),
-            false => Err(CsrError::Signature {
-                key: key.algorithm(),
-                algorithm: self.scheme.algorithm(),
+        let (scheme, claimed) = (self.scheme, self.key.algorithm());
+        match self.key.prove(scheme, &self.info, &self.signature) {
+            Some(key) => Ok(VerifiedCsr {
+                key,
+                subject: self.subject,
+                requested: self.requested,
+            }),
+            None => Err(CsrError::Signature {
+                key: claimed,
+                algorithm: scheme.algorithm(),
             }),
         }
     }

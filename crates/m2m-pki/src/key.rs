@@ -3,12 +3,14 @@
 use std::fmt;
 
 use m2m_crypto::{
-    Algorithm, KeyError, SigningKey, VerifyingKey, ecdsa_der_to_fixed, ecdsa_fixed_to_der, sha256,
+    Algorithm, KeyError, SigningKey, UnprovenKey, VerifyingKey, ecdsa_der_to_fixed,
+    ecdsa_fixed_to_der, sha256,
 };
 use x509_parser::asn1_rs::{Oid, Tag, oid};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
+use crate::crl::signature;
 use crate::strict;
 
 /// The kinds of keys that certificates are issued for.
@@ -21,6 +23,12 @@ pub enum KeyAlgorithm {
     P384,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44 (RFC 9881), with the feature `aws-lc-rs`.
+    MlDsa44,
+    /// ML-DSA-65, likewise.
+    MlDsa65,
+    /// ML-DSA-87, likewise.
+    MlDsa87,
     /// RSA with PKCS#1 v1.5, at least 2048 bits; signs with SHA-256, SHA-384 or SHA-512. Authorities
     /// of this crate do not sign with it.
     Rsa,
@@ -45,6 +53,9 @@ pub(crate) struct Scheme {
 const RSA_ENCRYPTION: Oid<'static> = oid!(1.2.840.113549.1.1.1);
 const EC_PUBLIC_KEY: Oid<'static> = oid!(1.2.840.10045.2.1);
 const ED25519: Oid<'static> = oid!(1.3.101.112);
+const ML_DSA_44: Oid<'static> = oid!(2.16.840.1.101.3.4.3.17);
+const ML_DSA_65: Oid<'static> = oid!(2.16.840.1.101.3.4.3.18);
+const ML_DSA_87: Oid<'static> = oid!(2.16.840.1.101.3.4.3.19);
 const P256: Oid<'static> = oid!(1.2.840.10045.3.1.7);
 const P384: Oid<'static> = oid!(1.3.132.0.34);
 
@@ -56,18 +67,9 @@ impl PublicKey {
     /// [`KeyError::AlgorithmUnknown`] for other kinds of keys, and what
     /// [`VerifyingKey::from_spki_der`] refuses: RSA below 2048 bits, points off the curve, …
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
-        let malformed = KeyError::Malformed {
-            format: m2m_crypto::KeyFormat::Spki,
-        };
-        if !strict::is_one_element(der) {
-            return Err(malformed);
-        }
-        let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| malformed)?;
-        let algorithm = KeyAlgorithm::of(&info.algorithm).ok_or(KeyError::AlgorithmUnknown)?;
-        Self::new(
-            algorithm,
-            VerifyingKey::from_spki_der(algorithm.usual(), der)?,
-        )
+        let algorithm = KeyAlgorithm::of_spki(der)?;
+        let key = VerifyingKey::from_spki_der(algorithm.usual(), der)?;
+        Ok(Self::new(algorithm, key))
     }
 
     /// The public half of a key that signs.
@@ -79,13 +81,13 @@ impl PublicKey {
         Self::from_spki_der(&key.verifying_key().to_spki_der())
     }
 
-    fn new(algorithm: KeyAlgorithm, verifying_key: VerifyingKey) -> Result<Self, KeyError> {
+    fn new(algorithm: KeyAlgorithm, verifying_key: VerifyingKey) -> Self {
         let spki = verifying_key.to_spki_der().as_ref().into();
-        Ok(Self {
+        Self {
             algorithm,
             verifying_key,
             spki,
-        })
+        }
     }
 
     /// What kind of key it is.
@@ -138,16 +140,73 @@ impl PublicKey {
             false => VerifyingKey::from_spki_der(scheme.algorithm, &self.spki),
         };
         let Ok(key) = key else { return false };
-        match self.algorithm {
-            KeyAlgorithm::P256 | KeyAlgorithm::P384 => {
-                let mut fixed = [0; 96];
-                ecdsa_der_to_fixed(scheme.algorithm, signature, &mut fixed)
-                    .ok()
-                    .and_then(|length| fixed.get(..length))
-                    .is_some_and(|fixed| key.verify(message, fixed).is_ok())
-            }
-            KeyAlgorithm::Ed25519 | KeyAlgorithm::Rsa => key.verify(message, signature).is_ok(),
+        let mut fixed = [0; 96];
+        fixed_form(scheme, signature, &mut fixed)
+            .is_some_and(|signature| key.verify(message, signature).is_ok())
+    }
+}
+
+/// The key of a request: sound as far as can be told before its signature is checked.
+pub(crate) enum ClaimedKey {
+    /// Checking the signature says whether the point is on its curve, so that is not asked twice.
+    Unproven(KeyAlgorithm, UnprovenKey),
+    /// Its signatures may be of another kind than its usual one.
+    Rsa(PublicKey),
+}
+
+impl ClaimedKey {
+    /// As [`PublicKey::from_spki_der`], but for points off their curve.
+    pub(crate) fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        Ok(match KeyAlgorithm::of_spki(der)? {
+            KeyAlgorithm::Rsa => Self::Rsa(PublicKey::from_spki_der(der)?),
+            algorithm => Self::Unproven(
+                algorithm,
+                UnprovenKey::from_spki_der(algorithm.usual(), der)?,
+            ),
+        })
+    }
+
+    /// What kind of key it is.
+    pub(crate) fn algorithm(&self) -> KeyAlgorithm {
+        match self {
+            Self::Unproven(algorithm, _) => *algorithm,
+            Self::Rsa(key) => key.algorithm(),
         }
+    }
+
+    /// The key, if `signature`, as X.509 has it, is its signature of `message` under `scheme`.
+    pub(crate) fn prove(
+        self,
+        scheme: Scheme,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<PublicKey> {
+        match self {
+            Self::Rsa(key) => key.verifies(scheme, message, signature).then_some(key),
+            // The key decides; the scheme is compared with it.
+            Self::Unproven(algorithm, key) if scheme == algorithm.scheme() => {
+                let mut fixed = [0; 96];
+                let signature = fixed_form(scheme, signature, &mut fixed)?;
+                let key = key.prove(message, signature).ok()?;
+                Some(PublicKey::new(algorithm, key))
+            }
+            Self::Unproven(..) => None,
+        }
+    }
+}
+
+/// A signature of X.509 in the form of JOSE.
+fn fixed_form<'a>(
+    scheme: Scheme,
+    signature: &'a [u8],
+    fixed: &'a mut [u8; 96],
+) -> Option<&'a [u8]> {
+    match scheme.key {
+        KeyAlgorithm::P256 | KeyAlgorithm::P384 => {
+            let length = ecdsa_der_to_fixed(scheme.algorithm, signature, fixed).ok()?;
+            fixed.get(..length)
+        }
+        _ => Some(signature),
     }
 }
 
@@ -165,12 +224,35 @@ pub(crate) fn sign(key: &SigningKey, message: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl KeyAlgorithm {
+    fn of_spki(der: &[u8]) -> Result<Self, KeyError> {
+        let malformed = KeyError::Malformed {
+            format: m2m_crypto::KeyFormat::Spki,
+        };
+        if !strict::is_one_element(der) {
+            return Err(malformed);
+        }
+        let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| malformed)?;
+        Self::of(&info.algorithm).ok_or(KeyError::AlgorithmUnknown)
+    }
+
     fn of(identifier: &AlgorithmIdentifier<'_>) -> Option<Self> {
         if identifier.algorithm == RSA_ENCRYPTION {
             return Some(Self::Rsa);
         }
         if identifier.algorithm == ED25519 {
             return Some(Self::Ed25519);
+        }
+        // Parameters are absent (RFC 9881 §2), which m2m-crypto sees to.
+        let post_quantum = [
+            (ML_DSA_44, Self::MlDsa44),
+            (ML_DSA_65, Self::MlDsa65),
+            (ML_DSA_87, Self::MlDsa87),
+        ];
+        let found = post_quantum
+            .into_iter()
+            .find(|(name, _)| *name == identifier.algorithm);
+        if let Some((_, algorithm)) = found {
+            return Some(algorithm);
         }
         // Only named curves (RFC 5480 §2.1.1): explicit parameters name no point of ours.
         let curve = identifier.parameters.as_ref()?.as_oid().ok()?;
@@ -187,17 +269,10 @@ impl KeyAlgorithm {
             Self::P256 => Algorithm::Es256,
             Self::P384 => Algorithm::Es384,
             Self::Ed25519 => Algorithm::Ed25519,
+            Self::MlDsa44 => Algorithm::MlDsa44,
+            Self::MlDsa65 => Algorithm::MlDsa65,
+            Self::MlDsa87 => Algorithm::MlDsa87,
             Self::Rsa => Algorithm::Rs256,
-        }
-    }
-
-    /// How the encoder names it. For RSA the hash is not part of the key.
-    pub(crate) fn encoder(self) -> &'static rcgen::SignatureAlgorithm {
-        match self {
-            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::Ed25519 => &rcgen::PKCS_ED25519,
-            Self::Rsa => &rcgen::PKCS_RSA_SHA256,
         }
     }
 
@@ -214,6 +289,9 @@ impl Scheme {
     /// The scheme of `identifier`; [`None`] for those that are not taken: SHA-1, PSS, other curves.
     pub(crate) fn of(identifier: &AlgorithmIdentifier<'_>) -> Option<Self> {
         let known = [
+            (ML_DSA_44, KeyAlgorithm::MlDsa44, Algorithm::MlDsa44),
+            (ML_DSA_65, KeyAlgorithm::MlDsa65, Algorithm::MlDsa65),
+            (ML_DSA_87, KeyAlgorithm::MlDsa87, Algorithm::MlDsa87),
             (
                 oid!(1.2.840.10045.4.3.2),
                 KeyAlgorithm::P256,
@@ -254,12 +332,7 @@ impl Scheme {
 
     /// The `AlgorithmIdentifier` of a scheme that authorities sign with.
     pub(crate) fn identifier(self) -> Vec<u8> {
-        let oid: &[u8] = match self.algorithm {
-            Algorithm::Es256 => &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2],
-            Algorithm::Es384 => &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3],
-            _ => &[6, 3, 0x2b, 0x65, 0x70],
-        };
-        strict::sequence(oid)
+        signature::identifier(self.algorithm).unwrap_or_default()
     }
 
     pub(crate) fn algorithm(self) -> Algorithm {
@@ -290,6 +363,9 @@ impl fmt::Display for KeyAlgorithm {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
             Self::Rsa => "RSA",
         })
     }

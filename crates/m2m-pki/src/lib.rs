@@ -7,6 +7,7 @@ mod certificate;
 mod crl;
 mod csr;
 mod der;
+mod encoder;
 mod key;
 mod ledger;
 mod path;

@@ -117,8 +117,65 @@ fn pki_056_no_crl_is_never_a_permission() {
     assert!(parse(b"").is_err() && CrlIndex::open(Vec::new()).is_err());
 }
 
+/// The same CRL with other bytes in it, signed anew.
+fn forged(ca: &Ca, der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    // Both headers have four octets: 0x30, 0x82 and a length; or one of less.
+    let header = |der: &[u8]| match der[1] {
+        0x82 => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
+        0x81 => (3, usize::from(der[2])),
+        length => (2, usize::from(length)),
+    };
+    let tbs = &der[header(der).0..];
+    let (start, length) = header(tbs);
+    let (tbs, rest) = tbs.split_at(start + length);
+    let mut tbs = tbs.to_vec();
+    let at = tbs.windows(from.len()).position(|bytes| bytes == from);
+    let at = at.expect("it is there");
+    tbs[at..at + to.len()].copy_from_slice(to);
+    let mut fixed = [0; 64];
+    ca.key.sign(&tbs, &mut fixed).unwrap();
+    let signature = m2m_crypto::ecdsa_fixed_to_der(m2m_crypto::Algorithm::Es256, &fixed).unwrap();
+    let algorithm = &rest[..2 + usize::from(rest[1])];
+    let bits = [&[3, signature.len() as u8 + 1, 0][..], &signature].concat();
+    let content = [&tbs, algorithm, &bits].concat();
+    let length = u8::try_from(content.len()).ok();
+    let header = match length {
+        Some(length @ 0x80..) => vec![0x30, 0x81, length],
+        Some(length) => vec![0x30, length],
+        None => [&[0x30, 0x82][..], &(content.len() as u16).to_be_bytes()].concat(),
+    };
+    [header, content].concat()
+}
+
 #[test]
-fn pki_057_removals_are_for_deltas_and_doubles_are_revoked() {
+fn pki_057_a_crl_that_lists_a_serial_twice_is_refused() {
+    let ca = Ca::new("CA");
+    let der = ca.crl(&[0x41, 0x42, 0x43], 1);
+    let built = |der: &[u8]| CrlIndex::build(&parse(der).unwrap().verify(&ca.issuer).unwrap());
+    assert_eq!(
+        built(&forged(&ca, &der, &[2, 1, 0x43], &[2, 1, 0x44]))
+            .unwrap()
+            .len(),
+        3
+    );
+    let twice = forged(&ca, &der, &[2, 1, 0x43], &[2, 1, 0x41]);
+    assert_eq!(built(&twice).unwrap_err(), CrlIndexError::ListedTwice);
+}
+
+#[test]
+fn names_of_a_distribution_point_that_are_no_place_refuse_the_crl() {
+    let ca = Ca::new("CA");
+    let uri = CrlUri::parse("http://a/12345.crl").unwrap();
+    let der = ca.crl_of(RevocationList::new(Scope::distribution_point(uri)), &[], 1);
+    assert!(parse(&der).is_ok());
+    // The same octets as two names: a URI, and a DNS name behind it.
+    let names = b"\x86\x0ehttp://a/1.crl\x82\x02ab";
+    let mixed = forged(&ca, &der, b"\x86\x12http://a/12345.crl", names);
+    assert_eq!(parse(&mixed).unwrap_err(), CrlError::Uri);
+}
+
+#[test]
+fn pki_057_removals_are_for_deltas() {
     let ca = Ca::new("CA");
     let mut list = RevocationList::new(Scope::everything());
     let hold =

@@ -5,100 +5,22 @@
     reason = "a test may panic"
 )]
 
+mod publish_support;
 mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
+use m2m_crypto::SystemRandom;
 use m2m_pki::{
-    Authority, Certificate, CrlFloorError, CrlFloors, CrlIndex, CrlIssuer, CrlLimits, CrlNumber,
-    CrlPublishError, CrlPublisher, CrlSet, CrlSetError, CrlSigner, Ledger, Operator,
-    RevocationReason, RevocationStatus, RevocationSubject, Revoker, ShardPlan, SignedCrl,
-    UnverifiedCrl,
+    Certificate, CrlFloorError, CrlFloors, CrlNumber, CrlPublishError, CrlSet, CrlSetError,
+    Operator, RevocationReason, RevocationStatus, ShardPlan,
 };
 use m2m_revoke::{Revocations, Target};
 use m2m_store::{Failure, MemoryStore};
-use m2m_types::Timestamp;
 use pollster::block_on;
-use support::{DAY, after, key, leaf, ledger, now, record, root_profile, service};
-
-struct Issuer {
-    key: SigningKey,
-    authority: Authority,
-    ledger: Ledger,
-    store: Arc<MemoryStore>,
-}
-
-impl Issuer {
-    fn new() -> Self {
-        let (store, ledger) = ledger();
-        // Once as the authority's and once to sign CRLs.
-        let key = key(Algorithm::Es256);
-        let again =
-            SigningKey::from_pkcs8_der(Algorithm::Es256, key.to_pkcs8_der().expose_secret());
-        let holder = service("ca/root");
-        let profile = root_profile();
-        let issued =
-            Authority::create_root(&profile, &holder, &key, 3650 * DAY, now(), &SystemRandom);
-        let certificate = record(&ledger, issued.unwrap());
-        Self {
-            authority: Authority::load(certificate, again.unwrap()).unwrap(),
-            key,
-            ledger,
-            store,
-        }
-    }
-
-    fn id(&self) -> CrlIssuer {
-        CrlIssuer::from_certificate(self.authority.certificate()).unwrap()
-    }
-
-    fn open(&self, shards: Option<ShardPlan>) -> CrlPublisher {
-        let signer = CrlSigner::new(self.id(), self.key.verifying_key()).unwrap();
-        block_on(CrlPublisher::open(self.ledger.clone(), signer, shards, DAY)).unwrap()
-    }
-
-    fn leaf(&self, path: &str) -> Certificate {
-        leaf(&self.ledger, &self.authority, path)
-    }
-
-    fn revoke(&self, certificate: &Certificate, reason: RevocationReason) {
-        let by = Operator::danger_vouched_for("alice").unwrap();
-        let id = certificate.id().unwrap();
-        block_on(
-            self.ledger
-                .revoke(&id, reason, Revoker::Operator(&by), now()),
-        )
-        .unwrap();
-    }
-
-    fn publish(
-        &self,
-        publisher: &mut CrlPublisher,
-        list: u32,
-        at: Timestamp,
-    ) -> Result<SignedCrl, CrlPublishError> {
-        block_on(publisher.publish(list, &self.key, at, &SystemRandom))
-    }
-
-    fn index(&self, crl: &SignedCrl) -> Arc<CrlIndex> {
-        let crl = UnverifiedCrl::parse(crl.der(), &CrlLimits::default()).unwrap();
-        Arc::new(CrlIndex::build(&crl.verify(&self.id()).unwrap()).unwrap())
-    }
-
-    fn status(&self, set: &CrlSet, certificate: &Certificate) -> RevocationStatus {
-        let issuer = self.id();
-        set.check(
-            &RevocationSubject::new(certificate, &issuer).unwrap(),
-            now(),
-        )
-    }
-}
-
-fn number(crl: &SignedCrl) -> CrlNumber {
-    crl.number()
-}
+use publish_support::{Issuer, number};
+use support::{DAY, after, now, service};
 
 #[test]
 fn what_is_revoked_in_the_ledger_is_on_the_next_crl() {

@@ -44,6 +44,18 @@ const FAILED: SignError = SignError::Failed { backend: BACKEND };
 
 impl VerifyKey {
     pub(crate) fn prepare(algorithm: Algorithm, public: &PublicKey) -> Result<Self, KeyError> {
+        if let PublicKey::Ec { kind, point } = public {
+            check_point(algorithm, *kind, point)?;
+        }
+        Self::prepare_unproven(algorithm, public)
+    }
+
+    /// Without asking whether a point lies on its curve, which is the first thing that
+    /// [`VerifyKey::verify`] does.
+    pub(crate) fn prepare_unproven(
+        algorithm: Algorithm,
+        public: &PublicKey,
+    ) -> Result<Self, KeyError> {
         match public {
             PublicKey::Rsa { n, e } => Ok(Self::Rsa {
                 parameters: rsa_parameters(algorithm)?,
@@ -54,7 +66,6 @@ impl VerifyKey {
             }),
             PublicKey::Ec { kind, point } => {
                 let invalid = |_| KeyError::PointInvalid { kind: *kind };
-                check_point(algorithm, *kind, point)?;
                 match kind {
                     KeyKind::P256 => Ok(Self::P256((**point).try_into().map_err(invalid)?)),
                     KeyKind::P384 => Ok(Self::P384((**point).try_into().map_err(invalid)?)),

@@ -1,7 +1,6 @@
-//! From what was approved to the bytes that are signed. rcgen encodes; what it cannot do without a
-//! key or with somebody else's name is done around it.
+//! From what was approved to the bytes that are signed. rcgen encodes; keys, and somebody else's name, are
+//! put in afterwards.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use m2m_types::Timestamp;
@@ -13,8 +12,9 @@ use rcgen::{
 
 use super::IssueError;
 use super::prepared::{Intended, Prepared};
+use crate::encoder::{self, Placeholder};
 use crate::profile::Kind;
-use crate::{Approved, CertificateId, PublicKey, Serial, strict};
+use crate::{Approved, CertificateId, PublicKey, Serial};
 
 /// All that goes into a certificate.
 pub(super) struct Draft<'a> {
@@ -44,20 +44,18 @@ impl Draft<'_> {
             IssuerName::Itself => params.distinguished_name.clone(),
             IssuerName::Der(_) => DistinguishedName::new(),
         };
-        let capture = Capture {
-            key: self.issuer_key,
-            message: RefCell::default(),
-        };
-        let subject_key = Subject(&self.approved.key);
-        let encoded = params.signed_by(&subject_key, &Issuer::from_params(&issuer, &capture));
+        let placeholder = Placeholder::default();
+        let encoded = params.signed_by(&placeholder, &Issuer::from_params(&issuer, &placeholder));
         encoded.map_err(|_| IssueError::Encode)?;
-        let tbs = capture.message.into_inner();
-        let tbs = match self.issuer {
-            IssuerName::Itself => tbs,
-            IssuerName::Der(name) => with_issuer(&tbs, name).ok_or(IssueError::Encode)?,
+        let name = match self.issuer {
+            IssuerName::Itself => None,
+            IssuerName::Der(name) => Some(name),
         };
+        let scheme = self.issuer_key.algorithm().scheme();
+        let tbs = placeholder.into_message();
+        let tbs = encoder::complete_certificate(&tbs, scheme, name, &self.approved.key);
         Ok(Prepared {
-            tbs,
+            tbs: tbs.ok_or(IssueError::Encode)?,
             issuer_key: self.issuer_key.clone(),
             intended: Intended {
                 key: self.approved.key.clone(),
@@ -147,53 +145,5 @@ impl Draft<'_> {
             params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![uri] }];
         }
         Ok(())
-    }
-}
-
-/// `tbs` with `name` where the encoder wrote an empty issuer: the fourth field, behind version, number
-/// and algorithm.
-fn with_issuer(tbs: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let fields = strict::split(tbs)?.content;
-    let version = strict::split(fields)?;
-    let serial = strict::split(version.rest)?;
-    let algorithm = strict::split(serial.rest)?;
-    let issuer = strict::split(algorithm.rest)?;
-    let front = fields.get(..fields.len() - algorithm.rest.len())?;
-    (issuer.whole == [0x30, 0]).then(|| strict::sequence(&[front, name, issuer.rest].concat()))
-}
-
-/// Keeps what it is asked to sign.
-struct Capture<'a> {
-    key: &'a PublicKey,
-    message: RefCell<Vec<u8>>,
-}
-
-impl rcgen::PublicKeyData for Capture<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.key.bits()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        self.key.algorithm().encoder()
-    }
-}
-
-impl rcgen::SigningKey for Capture<'_> {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.message.replace(message.to_vec());
-        Ok(Vec::new())
-    }
-}
-
-/// The key that the certificate is about.
-struct Subject<'a>(&'a PublicKey);
-
-impl rcgen::PublicKeyData for Subject<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.bits()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        self.0.algorithm().encoder()
     }
 }

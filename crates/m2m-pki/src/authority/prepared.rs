@@ -7,7 +7,7 @@ use m2m_crypto::Algorithm;
 use m2m_types::ServiceId;
 
 use super::{IssueError, Issued};
-use crate::{Certificate, CertificateId, PublicKey, Serial, strict};
+use crate::{Certificate, CertificateId, PublicKey, Serial, encoder};
 
 /// A certificate that lacks only its signature.
 pub struct Prepared {
@@ -67,11 +67,16 @@ impl Prepared {
                 algorithm: self.issuer_key.algorithm(),
             });
         }
-        // A BIT STRING begins with how many bits of its last byte do not count.
-        let bits = strict::element(3, &[&[0], signature].concat());
-        let der = strict::sequence(&[self.tbs, scheme.identifier(), bits].concat());
+        self.put_together(signature)
+    }
+
+    /// The certificate with a signature that was checked, or made here by the key that was compared
+    /// with the authority's when that was loaded.
+    pub(super) fn put_together(self, signature: &[u8]) -> Result<Issued, IssueError> {
+        let scheme = self.issuer_key.algorithm().scheme();
+        let der = encoder::signed(&self.tbs, &scheme.identifier(), signature);
         let certificate = Certificate::from_der(&der).map_err(IssueError::Unreadable)?;
-        if !self.intended.is_said_by(&certificate) || !certificate.is_signed_by(&self.issuer_key) {
+        if !self.intended.is_said_by(&certificate) || certificate.tbs() != self.tbs {
             return Err(IssueError::Differs);
         }
         Ok(Issued {

@@ -15,6 +15,8 @@ use crate::key::Scheme;
 use crate::{Serial, strict};
 
 pub(crate) const NO_REV_AVAIL: Oid<'static> = oid!(2.5.29.56);
+/// Signing precertificates (RFC 6962 §3.1).
+const PRECERTIFICATES: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.4);
 const CERTIFICATE_TRANSPARENCY: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
 
 pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
@@ -212,6 +214,7 @@ impl Extensions {
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(constraints) => {
                 self.has_basic_constraints = true;
+                self.has_critical_constraints = extension.critical;
                 self.is_ca = constraints.ca;
                 self.path_len = constraints.path_len_constraint;
                 // Only a CA has one (RFC 5280 §4.2.1.9).
@@ -222,17 +225,20 @@ impl Extensions {
                 (usage.flags != 0).then_some(true)
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
-                let others = [
+                let foreign = [
                     usage.code_signing,
                     usage.email_protection,
                     usage.time_stamping,
                     usage.ocsp_signing,
+                    usage.other.contains(&PRECERTIFICATES),
                 ];
-                let others = others.iter().filter(|other| **other).count() + usage.other.len();
+                let [known @ .., _] = foreign;
+                let others = known.iter().filter(|other| **other).count() + usage.other.len();
                 let found = ExtendedKeyUsage {
                     client: usage.client_auth,
                     server: usage.server_auth,
                     any: usage.any,
+                    foreign: foreign.contains(&true),
                     others,
                 };
                 self.extended_key_usage = Some(found);
@@ -303,6 +309,7 @@ impl Extensions {
 }
 
 /// Whether there is something in name constraints, and in each of their lists (RFC 5280 §4.2.1.10).
+/// DNS names in them begin with no dot, which some take for "only what is below".
 fn constrains(value: &[u8]) -> bool {
     let mut rest = strict::split(value)
         .map(|constraints| constraints.content)
@@ -311,6 +318,13 @@ fn constrains(value: &[u8]) -> bool {
     while let Some(subtrees) = strict::split(rest) {
         if !matches!(subtrees.tag, 0xa0 | 0xa1) || subtrees.content.is_empty() {
             return false;
+        }
+        let mut names = subtrees.content;
+        while let Some(subtree) = strict::split(names) {
+            if subtree.content.first() == Some(&0x82) && subtree.content.get(2) == Some(&b'.') {
+                return false;
+            }
+            names = subtree.rest;
         }
         rest = subtrees.rest;
     }
@@ -331,8 +345,9 @@ fn uris(points: &CRLDistributionPoints<'_>) -> Option<Vec<Box<str>>> {
             for name in names {
                 match name {
                     GeneralName::URI(uri) => uris.push(text(uri)?),
-                    GeneralName::Invalid(..) => return None,
-                    _ => {}
+                    GeneralName::DirectoryName(_) => {}
+                    // Nobody fetches a CRL from what is not even a place.
+                    _ => return None,
                 }
             }
         }

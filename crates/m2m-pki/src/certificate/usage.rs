@@ -12,11 +12,14 @@ pub struct ExtendedKeyUsage {
     pub(crate) client: bool,
     pub(crate) server: bool,
     pub(crate) any: bool,
+    pub(crate) foreign: bool,
     pub(crate) others: usize,
 }
 
 impl KeyUsage {
     pub(crate) const DIGITAL_SIGNATURE: u16 = 1;
+    /// `keyEncipherment`, `dataEncipherment`, `keyAgreement`, `encipherOnly`, `decipherOnly`.
+    const ENCIPHERING: u16 = 0b1_1001_1100;
     pub(crate) const KEY_CERT_SIGN: u16 = 1 << 5;
     pub(crate) const CRL_SIGN: u16 = 1 << 6;
 
@@ -33,6 +36,11 @@ impl KeyUsage {
     /// `cRLSign`: signing CRLs.
     pub fn crl_sign(self) -> bool {
         self.0 & Self::CRL_SIGN != 0
+    }
+
+    /// Whether the key is for encrypting or agreeing on keys, which some keys cannot do.
+    pub(crate) fn enciphers(self) -> bool {
+        self.0 & Self::ENCIPHERING != 0
     }
 
     /// Whether it says nothing that `other` does not.
@@ -55,6 +63,12 @@ impl ExtendedKeyUsage {
     /// `anyExtendedKeyUsage`. It implies none of the others here.
     pub fn any(self) -> bool {
         self.any
+    }
+
+    /// Whether it has a purpose that a key for TLS must not have: signing code, mail, times, OCSP
+    /// answers or precertificates.
+    pub(crate) fn foreign(self) -> bool {
+        self.foreign
     }
 
     /// How many other purposes it has.

@@ -75,6 +75,9 @@ pub enum CrlIndexError {
     /// A delta is no index of its own: it changes one.
     #[error("a delta CRL alone says nothing about what it does not list")]
     Delta,
+    /// A serial is listed twice, so that it is not clear since when or why it is revoked.
+    #[error("a CRL lists a serial twice")]
+    ListedTwice,
     /// More entries than an index counts.
     #[error("more entries than an index holds")]
     TooManyEntries,
@@ -135,11 +138,12 @@ impl CrlIndex {
     /// The newest format, and the one that is written.
     pub const VERSION: u32 = header::VERSION;
 
-    /// The index of a complete CRL. A serial that is listed twice is revoked.
+    /// The index of a complete CRL.
     ///
     /// # Errors
     ///
-    /// [`CrlIndexError::Delta`] if it is a delta; see [`CrlIndex::with_delta`].
+    /// [`CrlIndexError::Delta`] if it is a delta, see [`CrlIndex::with_delta`];
+    /// [`CrlIndexError::ListedTwice`].
     pub fn build(crl: &VerifiedCrl<'_>) -> Result<Self, CrlIndexError> {
         if crl.base_number().is_some() {
             return Err(CrlIndexError::Delta);

@@ -70,10 +70,12 @@ pub struct RevocationList {
     held: HashSet<Key>,
     last: Option<CrlNumber>,
     base: Option<Base>,
+    /// The next base, if the complete CRL is given out that was prepared last.
+    pending: Option<Base>,
     spare: Vec<u8>,
 }
 
-/// The last complete CRL.
+/// A complete CRL.
 #[derive(Debug)]
 struct Base {
     number: CrlNumber,
@@ -104,6 +106,7 @@ impl RevocationList {
             held: HashSet::new(),
             last: None,
             base: None,
+            pending: None,
             spare: Vec::new(),
         }
     }
@@ -189,8 +192,9 @@ impl RevocationList {
     fn remove(&mut self, is_gone: impl Fn(&[u8]) -> bool) {
         let mut kept = Vec::with_capacity(self.entries.len());
         let mut reader = Reader::new(&self.entries);
-        let base = self.base.as_ref().map_or(0, |base| base.bytes);
-        let mut base_kept = 0;
+        let bases = [&self.base, &self.pending];
+        let ends = bases.map(|base| base.as_ref().map_or(0, |base| base.bytes));
+        let mut kept_ends = [0; 2];
         loop {
             let start = self.entries.len() - reader.remaining();
             let Ok(entry) = RevokedEntry::read(&mut reader) else {
@@ -201,19 +205,25 @@ impl RevocationList {
                 let key = key_of(entry.serial);
                 self.serials.remove(&key);
                 self.held.remove(&key);
-                if let Some(base) = self.base.as_mut().filter(|base| end <= base.bytes) {
+                let bases = [&mut self.base, &mut self.pending].into_iter().flatten();
+                for base in bases.filter(|base| end <= base.bytes) {
                     base.removed.insert(key);
                 }
             } else {
                 kept.extend_from_slice(self.entries.get(start..end).unwrap_or_default());
-                if end <= base {
-                    base_kept = kept.len();
+                for (kept_end, base_end) in kept_ends.iter_mut().zip(ends) {
+                    if end <= base_end {
+                        *kept_end = kept.len();
+                    }
                 }
             }
         }
         self.entries = kept;
-        if let Some(base) = &mut self.base {
-            base.bytes = base_kept;
+        let bases = [&mut self.base, &mut self.pending].into_iter();
+        for (base, kept_end) in bases.zip(kept_ends) {
+            if let Some(base) = base {
+                base.bytes = kept_end;
+            }
         }
     }
 
@@ -229,7 +239,32 @@ impl RevocationList {
         times: UpdateTimes,
     ) -> Result<PreparedCrl, CrlSignError> {
         let number = self.take(&number)?;
-        Ok(self.prepare_complete(signer, number, times))
+        self.base = Some(self.mark(number));
+        Ok(self.complete(signer, number, times))
+    }
+
+    /// A complete CRL that deltas are to from [`RevocationList::confirm`] on.
+    pub(crate) fn prepare_unconfirmed(
+        &mut self,
+        signer: &CrlSigner,
+        number: FreshCrlNumber,
+        times: UpdateTimes,
+    ) -> Result<PreparedCrl, CrlSignError> {
+        let number = self.take(&number)?;
+        self.pending = Some(self.mark(number));
+        Ok(self.complete(signer, number, times))
+    }
+
+    /// The complete CRL of this number was given out.
+    pub(crate) fn confirm(&mut self, number: CrlNumber) {
+        if let Some(base) = self.pending.take_if(|base| base.number == number) {
+            self.base = Some(base);
+        }
+    }
+
+    /// Whether there is a complete CRL to make a delta to.
+    pub(crate) fn has_base(&self) -> bool {
+        self.base.is_some()
     }
 
     /// A delta CRL: what changed since the last complete one.
@@ -267,7 +302,8 @@ impl RevocationList {
         }
         let number = self.take(&number)?;
         let delta = self.delta(signer, number, times)?;
-        Ok((self.prepare_complete(signer, number, times), delta))
+        self.base = Some(self.mark(number));
+        Ok((self.complete(signer, number, times), delta))
     }
 
     fn take(&mut self, number: &FreshCrlNumber) -> Result<CrlNumber, CrlSignError> {
@@ -281,17 +317,21 @@ impl RevocationList {
         }
     }
 
-    fn prepare_complete(
+    /// What the list is now, as a base.
+    fn mark(&self, number: CrlNumber) -> Base {
+        Base {
+            number,
+            bytes: self.entries.len(),
+            removed: HashSet::new(),
+        }
+    }
+
+    fn complete(
         &mut self,
         signer: &CrlSigner,
         number: CrlNumber,
         times: UpdateTimes,
     ) -> PreparedCrl {
-        self.base = Some(Base {
-            number,
-            bytes: self.entries.len(),
-            removed: HashSet::new(),
-        });
         let parts = Parts {
             number,
             base: None,

@@ -202,8 +202,11 @@ pub(crate) fn full_name(name: &[u8]) -> Result<Vec<CrlUri>, CrlError> {
     let mut uris = Vec::new();
     while !names.is_empty() {
         let (tag, content) = names.any()?;
-        if tag != context(6) {
-            continue;
+        match tag {
+            _ if tag == context(6) => {}
+            // A directory name beside a URI is another way to the same CRL, which nobody here goes.
+            _ if tag == constructed(4) => continue,
+            _ => return Err(CrlError::Uri),
         }
         let text = std::str::from_utf8(content).map_err(|_| CrlError::Uri)?;
         uris.push(CrlUri::parse(text).map_err(|_| CrlError::Uri)?);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use m2m_types::Timestamp;
 
-use crate::crl::index::{CrlIndex, CrlIndexError};
+use crate::crl::index::{CrlIndex, CrlIndexError, DeltaError};
 use crate::crl::issuer::IssuerId;
 use crate::crl::number::CrlNumber;
+use crate::crl::read::VerifiedCrl;
 use crate::crl::scope::{CertificateKinds, CrlUri, Scope};
 use crate::crl::status::{
     NotRevoked, RevocationError, RevocationStatus, RevocationSubject, Revoked, UnknownRevocation,
@@ -33,6 +34,12 @@ pub enum CrlSetError {
         /// The number.
         number: CrlNumber,
     },
+    /// A delta of a list of which no complete CRL is held.
+    #[error("a delta, and there is no complete CRL that it could change")]
+    NoBase,
+    /// A delta that does not fit the complete CRL that is held (RFC 5280 §5.2.4).
+    #[error("a delta that does not fit the CRL that is held: {0}")]
+    Delta(DeltaError),
 }
 
 /// The newest CRL of each issuer, distribution point and kind of certificates.
@@ -124,6 +131,21 @@ impl CrlSet {
         let (id, crl) = (crl.issuer(), Some(crl));
         issuer.slots.insert(name, Slot { crl, floor: number });
         Ok(self.with_issuer(id, issuer))
+    }
+
+    /// The set with the CRL of the same issuer and scope as `delta` says it is now.
+    ///
+    /// The combined CRL has the delta's number, so a complete CRL below that is refused afterwards.
+    /// After a restart with floors, apply a delta to a complete CRL by [`CrlIndex::with_delta`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`CrlSetError`]; keep the set you have, and get the complete CRL.
+    pub fn with_delta(&self, delta: &VerifiedCrl<'_>) -> Result<Self, CrlSetError> {
+        let held = self.held(delta.issuer(), delta.scope());
+        let held = held.ok_or(CrlSetError::NoBase)?;
+        let combined = held.with_delta(delta).map_err(CrlSetError::Delta)?;
+        self.with(Arc::new(combined))
     }
 
     /// The set that takes no CRL of this issuer and scope below `number`: what was held before a

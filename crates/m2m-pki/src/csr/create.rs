@@ -8,6 +8,8 @@ use rcgen::{CertificateParams, DistinguishedName, SanType};
 
 use super::{CsrError, UnverifiedCsr};
 use crate::certificate::dns_name;
+use crate::crl::signature;
+use crate::encoder::{self, Placeholder};
 use crate::{PublicKey, key};
 
 /// What to ask for beside a certificate for one's key. Mostly nothing: whoever issues knows who asks.
@@ -72,35 +74,14 @@ impl CsrBuilder {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = self.names;
-        let signer = Signer {
-            public: PublicKey::of(key)?,
-            key,
-        };
-        let request = params
-            .serialize_request(&signer)
-            .map_err(|_| CsrError::Sign)?;
-        UnverifiedCsr::from_der(request.der())
-    }
-}
-
-/// A key as the encoder wants it.
-struct Signer<'a> {
-    public: PublicKey,
-    key: &'a SigningKey,
-}
-
-impl rcgen::PublicKeyData for Signer<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.public.bits()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        self.public.algorithm().encoder()
-    }
-}
-
-impl rcgen::SigningKey for Signer<'_> {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        key::sign(self.key, message).ok_or(rcgen::Error::RemoteKeyError)
+        let public = PublicKey::of(key)?;
+        let placeholder = Placeholder::default();
+        let encoded = params.serialize_request(&placeholder);
+        encoded.map_err(|_| CsrError::Sign)?;
+        let info = encoder::complete_request(&placeholder.into_message(), &public);
+        let info = info.ok_or(CsrError::Sign)?;
+        let signature = key::sign(key, &info).ok_or(CsrError::Sign)?;
+        let algorithm = signature::identifier(key.algorithm()).ok_or(CsrError::Sign)?;
+        UnverifiedCsr::from_der(&encoder::signed(&info, &algorithm, &signature))
     }
 }

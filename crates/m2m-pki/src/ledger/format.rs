@@ -7,6 +7,8 @@ use super::{CertificateId, Revocation};
 use crate::{Certificate, RevocationReason};
 
 const VERSION: u8 = 1;
+/// Of revocations; 1 did not say when the certificate expires.
+const REVOCATION_VERSION: u8 = 2;
 /// The value of a record that only has to be there.
 pub(super) const MARK: [u8; 1] = [VERSION];
 /// How much of an identity a summary shows; it has room for 1024 bytes altogether.
@@ -80,19 +82,25 @@ impl Binding {
 
 impl Revocation {
     pub(super) fn encode(&self) -> Value {
-        let mut bytes = vec![VERSION, self.reason.code()];
+        let mut bytes = vec![REVOCATION_VERSION, self.reason.code()];
         bytes.extend(self.revoked_at.unix_seconds().to_be_bytes());
+        bytes.extend(self.not_after.unix_seconds().to_be_bytes());
         bytes.extend_from_slice(self.by.as_bytes());
         bytes.into()
     }
 
     pub(super) fn decode(id: CertificateId, bytes: &[u8]) -> Option<Self> {
-        let (reason, rest) = versioned(bytes)?.split_first()?;
-        let (time, by) = rest.split_first_chunk()?;
+        let (&[REVOCATION_VERSION, reason], rest) = bytes.split_first_chunk()? else {
+            return None;
+        };
+        let (revoked_at, rest) = rest.split_first_chunk()?;
+        let (not_after, by) = rest.split_first_chunk()?;
+        let time = |bytes| Timestamp::from_unix_seconds(u64::from_be_bytes(bytes)).ok();
         Some(Self {
             id,
-            reason: RevocationReason::from_code(*reason)?,
-            revoked_at: Timestamp::from_unix_seconds(u64::from_be_bytes(*time)).ok()?,
+            reason: RevocationReason::from_code(reason)?,
+            revoked_at: time(*revoked_at)?,
+            not_after: time(*not_after)?,
             by: std::str::from_utf8(by).ok()?.into(),
         })
     }

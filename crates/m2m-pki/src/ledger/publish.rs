@@ -6,23 +6,27 @@
 //!                                                                     somebody claimed the next meanwhile
 //! ```
 
+mod error;
+mod list;
+mod numbers;
+mod pending;
+
+pub use error::CrlPublishError;
+pub use pending::{PendingCrl, UnreleasedCrl};
+
 use std::fmt;
 use std::time::Duration;
 
-use m2m_crypto::{Algorithm, RandomError, SecureRandom, SigningKey, sha256};
-use m2m_store::{
-    Batch, Change, Changes, Cursor, Expected, IdempotencyKey, Key, Revision, Space, StoreError,
-};
+use m2m_crypto::{SecureRandom, SigningKey};
+use m2m_store::{Change, Changes, Cursor, Space};
 use m2m_types::Timestamp;
 
-use super::{ATTEMPTS, CertificateId, Ledger, LedgerError, REVOCATIONS, ROUNDS, Revocation, id};
-use crate::{
-    CrlNumber, CrlNumberError, CrlNumbers, CrlSignError, CrlSigner, FreshCrlNumber,
-    ListedRevocation, PreparedCrl, RevocationList, Scope, ShardPlan, SignedCrl, UpdateTimes,
-};
+use super::{CertificateId, Ledger, LedgerError, REVOCATIONS, ROUNDS, Revocation, id};
+use crate::{CrlSignError, CrlSigner, RevocationList, ShardPlan, SignedCrl, UpdateTimes};
+use list::List;
+use numbers::scope_of;
+use pending::{Claim, Form};
 
-/// By issuer and list: the greatest number that was claimed.
-const NUMBERS: &str = "pki-crl-number";
 /// How many changes are read at once.
 const PAGE: usize = 1000;
 
@@ -32,6 +36,12 @@ const PAGE: usize = 1000;
 /// durable before anything is signed under it, and used once. **A later CRL never lists less**, though
 /// several processes publish: each reads the ledger after it claimed its number, and releases nothing if
 /// somebody claimed the next one meanwhile. What a dead process claimed is a gap, which CRLs may have.
+/// What has expired leaves a list after a complete CRL listed it once more (RFC 5280 §3.3).
+///
+/// **A delta** says what changed since the last complete CRL of its list that was released here; after
+/// a start there is none, so a complete one comes first. Deltas and complete CRLs of a list share its
+/// numbers. Whoever holds a complete CRL from the delta's base on may apply it:
+/// [`CrlSet::with_delta`](crate::CrlSet::with_delta).
 ///
 /// It keeps the lists in memory and follows the ledger's feed; one revocation makes one list due. It has
 /// no thread and no clock: [`CrlPublisher::follow`], then publish what is [`CrlPublisher::due`], then
@@ -71,86 +81,6 @@ pub struct CrlPublisher {
     lists: Vec<List>,
     place: Cursor,
     lifetime: Duration,
-}
-
-struct List {
-    list: RevocationList,
-    /// Counts what changed.
-    changes: u64,
-    released: Option<Release>,
-}
-
-#[derive(Clone, Copy)]
-struct Release {
-    times: UpdateTimes,
-    changes: u64,
-}
-
-/// A CRL on its way to its signature, under a number that is claimed.
-pub struct PendingCrl {
-    prepared: PreparedCrl,
-    claim: Claim,
-}
-
-/// A CRL that is signed. Nobody has it before [`CrlPublisher::release`] gives it out.
-pub struct UnreleasedCrl {
-    signed: SignedCrl,
-    claim: Claim,
-}
-
-#[derive(Clone, Copy)]
-struct Claim {
-    list: u32,
-    number: CrlNumber,
-    /// Of the record that says it.
-    version: Revision,
-    times: UpdateTimes,
-    changes: u64,
-}
-
-/// Why no CRL was published. What was published before stays good until its `nextUpdate`.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CrlPublishError {
-    /// The issuer's certificate has no `subjectKeyIdentifier`, so the ledger does not know what is its.
-    #[error("the issuer's certificate has no subjectKeyIdentifier")]
-    NoKeyId,
-    /// There is no such list.
-    #[error("there is no list {list}")]
-    NoList {
-        /// Which.
-        list: u32,
-    },
-    /// Somebody else claimed a greater number meanwhile. Theirs will list as much and more.
-    #[error("CRL {number} was overtaken before it was released")]
-    Overtaken {
-        /// The number that is not used.
-        number: CrlNumber,
-    },
-    /// Others publish the same list all the time.
-    #[error("overtaken {rounds} times")]
-    Contended {
-        /// How often it was tried.
-        rounds: u32,
-    },
-    /// There is no next number.
-    #[error("there is no next number")]
-    Number(#[from] CrlNumberError),
-    /// It cannot be signed.
-    #[error("it cannot be signed")]
-    Sign(#[from] CrlSignError),
-    /// There were no random bytes.
-    #[error("no random bytes")]
-    Random(#[from] RandomError),
-    /// The ledger could not be read or written. A number may have been claimed; it is not used.
-    #[error("the ledger failed")]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<StoreError> for CrlPublishError {
-    fn from(error: StoreError) -> Self {
-        Self::Ledger(error.into())
-    }
 }
 
 impl CrlPublisher {
@@ -225,37 +155,31 @@ impl CrlPublisher {
     }
 
     fn take(&mut self, revocation: &Revocation) {
-        let serial = revocation.id().serial();
-        let shard = self.plan.as_ref().map_or(0, |plan| plan.shard_of(serial));
-        if let Some(list) = self.lists.get_mut(shard as usize) {
-            let listed =
-                ListedRevocation::new(serial.clone(), revocation.revoked_at(), revocation.reason());
-            list.list.replace(&listed);
-            list.changes += 1;
+        let list = self.list_of(revocation.id());
+        if let Some(list) = self.lists.get_mut(list as usize) {
+            list.take(revocation);
         }
     }
 
-    /// The lists to publish at `now`: those that changed, and those whose CRL is half through its life.
+    /// The lists to publish at `now`: those that changed, and those whose complete CRL is half through
+    /// its life.
     pub fn due(&self, now: Timestamp) -> Vec<u32> {
         let lists = (0..).zip(&self.lists);
-        let due = lists.filter(|(_, list)| self.due_at(list) <= now);
+        let due = lists.filter(|(_, list)| list.due_at(self.lifetime) <= now);
         due.map(|(number, _)| number).collect()
+    }
+
+    /// Whether a delta of list `list` does at `now`: there is a complete CRL that it is to, and that
+    /// one is not half through its life.
+    pub fn takes_delta(&self, list: u32, now: Timestamp) -> bool {
+        let list = self.lists.get(list as usize);
+        list.is_some_and(|list| now < list.complete_due_at(self.lifetime))
     }
 
     /// When the next list is due if nothing changes: at once ([`Timestamp::MIN`]) if one is.
     pub fn next_deadline(&self) -> Timestamp {
-        let due = self.lists.iter().map(|list| self.due_at(list));
+        let due = self.lists.iter().map(|list| list.due_at(self.lifetime));
         due.min().unwrap_or(Timestamp::MIN)
-    }
-
-    fn due_at(&self, list: &List) -> Timestamp {
-        match &list.released {
-            Some(release) if release.changes == list.changes => {
-                let this_update = release.times.this_update();
-                this_update.saturating_add(self.lifetime / 2)
-            }
-            _ => Timestamp::MIN,
-        }
     }
 
     /// The list that the certificate of this name is or would be in.
@@ -271,10 +195,10 @@ impl CrlPublisher {
 
     /// What list `list` lists; [`None`] if there is no such list.
     pub fn list(&self, list: u32) -> Option<&RevocationList> {
-        Some(&self.lists.get(list as usize)?.list)
+        Some(self.lists.get(list as usize)?.entries())
     }
 
-    /// Publishes one list, signed with the issuer's key.
+    /// Publishes one list completely, signed with the issuer's key.
     ///
     /// # Errors
     ///
@@ -286,8 +210,35 @@ impl CrlPublisher {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<SignedCrl, CrlPublishError> {
+        self.publish_as(Form::Complete, (list, key), now, random)
+            .await
+    }
+
+    /// Publishes what changed in one list since its last complete CRL, signed with the issuer's key.
+    ///
+    /// # Errors
+    ///
+    /// [`CrlPublishError`]; with [`CrlSignError::NoBase`](crate::CrlSignError::NoBase) if no complete
+    /// CRL of the list was released since the start.
+    pub async fn publish_delta(
+        &mut self,
+        list: u32,
+        key: &SigningKey,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<SignedCrl, CrlPublishError> {
+        self.publish_as(Form::Delta, (list, key), now, random).await
+    }
+
+    async fn publish_as(
+        &mut self,
+        form: Form,
+        (list, key): (u32, &SigningKey),
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<SignedCrl, CrlPublishError> {
         for _ in 0..ROUNDS {
-            let pending = self.prepare(list, now, random).await?;
+            let pending = self.prepare_as(form, list, now, random).await?;
             match self.release(pending.sign(key)?).await {
                 Err(CrlPublishError::Overtaken { .. }) => {}
                 done => return done,
@@ -308,8 +259,36 @@ impl CrlPublisher {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<PendingCrl, CrlPublishError> {
-        if self.list(list).is_none() {
-            return Err(CrlPublishError::NoList { list });
+        self.prepare_as(Form::Complete, list, now, random).await
+    }
+
+    /// The first half of [`CrlPublisher::publish_delta`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn prepare_delta(
+        &mut self,
+        list: u32,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<PendingCrl, CrlPublishError> {
+        self.prepare_as(Form::Delta, list, now, random).await
+    }
+
+    async fn prepare_as(
+        &mut self,
+        form: Form,
+        list: u32,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<PendingCrl, CrlPublishError> {
+        match self.lists.get(list as usize) {
+            None => return Err(CrlPublishError::NoList { list }),
+            Some(entry) if form == Form::Delta && !entry.has_base() => {
+                return Err(CrlSignError::NoBase.into());
+            }
+            Some(_) => {}
         }
         let times = UpdateTimes::new(now, now.saturating_add(self.lifetime))?;
         let (fresh, version) = self.claim(list, random).await?;
@@ -318,12 +297,13 @@ impl CrlPublisher {
         let entry = entry.ok_or(CrlPublishError::NoList { list })?;
         let claim = Claim {
             list,
+            form,
             number: fresh.number(),
             version,
             times,
-            changes: entry.changes,
+            changes: entry.changes(),
         };
-        let prepared = entry.list.prepare(&self.signer, fresh, times)?;
+        let prepared = entry.prepare(form, &self.signer, fresh, times)?;
         Ok(PendingCrl { prepared, claim })
     }
 
@@ -340,126 +320,15 @@ impl CrlPublisher {
             return Err(CrlPublishError::Overtaken { number });
         }
         if let Some(list) = self.lists.get_mut(claim.list as usize) {
-            list.released = Some(Release {
-                times: claim.times,
-                changes: claim.changes,
-            });
+            list.released(&claim);
         }
         Ok(signed)
     }
-
-    /// A number that nobody had, durably before this returns.
-    async fn claim(
-        &self,
-        list: u32,
-        random: &dyn SecureRandom,
-    ) -> Result<(FreshCrlNumber, Revision), CrlPublishError> {
-        let key = self.number_key(list)?;
-        let store = &self.ledger.store;
-        for _ in 0..ROUNDS {
-            let (expected, mut numbers) = match store.get(&key).await? {
-                None => (Expected::Absent, CrlNumbers::first()),
-                Some(record) => {
-                    let last = decode(record.value().as_bytes());
-                    let last = last.ok_or(LedgerError::Damaged { space: NUMBERS })?;
-                    (
-                        Expected::Version(record.version()),
-                        CrlNumbers::resume(last),
-                    )
-                }
-            };
-            let fresh = numbers.claim()?;
-            // A name of its own: with one that two processes share, both would believe to have it.
-            let name = IdempotencyKey::generate(random)?;
-            let summary = format!(r#"{{"list":{list},"number":"{}"}}"#, fresh.number());
-            let value = encode(fresh.number());
-            let batch = Batch::new(name).put_with_summary(key.clone(), expected, value, summary);
-            let mut outcome = store.commit(batch.clone()).await;
-            for _ in 1..ATTEMPTS {
-                if !matches!(outcome, Err(StoreError::OutcomeUnknown { .. })) {
-                    break;
-                }
-                outcome = store.commit(batch.clone()).await;
-            }
-            match outcome {
-                Ok(committed) => return Ok((fresh, committed.revision())),
-                Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(CrlPublishError::Contended { rounds: ROUNDS })
-    }
-
-    /// The numbers of a list are those of what it speaks for, so another plan does not begin anew.
-    fn number_key(&self, list: u32) -> Result<Key, LedgerError> {
-        let scope = scope_of(self.plan.as_ref(), list).to_der();
-        let digest = sha256(&scope.unwrap_or_default());
-        let id = [&self.prefix[..], &digest].concat();
-        self.ledger.key(NUMBERS, &id)
-    }
-}
-
-const VERSION: u8 = 1;
-
-fn encode(number: CrlNumber) -> Vec<u8> {
-    [&[VERSION][..], &number.to_be_bytes()].concat()
-}
-
-fn decode(bytes: &[u8]) -> Option<CrlNumber> {
-    let number = bytes.strip_prefix(&[VERSION])?;
-    CrlNumber::from_be_bytes(number.try_into().ok()?)
-}
-
-fn scope_of(plan: Option<&ShardPlan>, list: u32) -> Scope {
-    plan.map_or_else(Scope::everything, |plan| plan.scope(list))
 }
 
 fn empty(plan: Option<&ShardPlan>) -> Vec<List> {
     let lists = 0..plan.map_or(1, ShardPlan::shards);
-    lists
-        .map(|list| List {
-            list: RevocationList::new(scope_of(plan, list)),
-            changes: 0,
-            released: None,
-        })
-        .collect()
-}
-
-impl PendingCrl {
-    /// What is to be signed.
-    pub fn message(&self) -> &[u8] {
-        self.prepared.message()
-    }
-
-    /// The algorithm to sign it with.
-    pub fn algorithm(&self) -> Algorithm {
-        self.prepared.algorithm()
-    }
-
-    /// Its number.
-    pub fn number(&self) -> CrlNumber {
-        self.claim.number
-    }
-
-    /// Signs it with the issuer's key.
-    ///
-    /// # Errors
-    ///
-    /// As [`PreparedCrl::sign`].
-    pub fn sign(self, key: &SigningKey) -> Result<UnreleasedCrl, CrlSignError> {
-        let (signed, claim) = (self.prepared.sign(key)?, self.claim);
-        Ok(UnreleasedCrl { signed, claim })
-    }
-
-    /// Takes the signature that somebody else made of [`PendingCrl::message`].
-    ///
-    /// # Errors
-    ///
-    /// As [`PreparedCrl::attach`].
-    pub fn attach(self, signature: &[u8]) -> Result<UnreleasedCrl, CrlSignError> {
-        let (signed, claim) = (self.prepared.attach(signature)?, self.claim);
-        Ok(UnreleasedCrl { signed, claim })
-    }
+    lists.map(|list| List::new(scope_of(plan, list))).collect()
 }
 
 impl fmt::Debug for CrlPublisher {
@@ -467,22 +336,6 @@ impl fmt::Debug for CrlPublisher {
         f.debug_struct("CrlPublisher")
             .field("issuer", &self.signer.issuer().id())
             .field("lists", &self.lists.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for PendingCrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingCrl")
-            .field("number", &self.claim.number)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for UnreleasedCrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnreleasedCrl")
-            .field("number", &self.claim.number)
             .finish_non_exhaustive()
     }
 }

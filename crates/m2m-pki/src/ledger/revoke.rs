@@ -40,6 +40,7 @@ pub struct Revocation {
     pub(super) id: CertificateId,
     pub(super) reason: RevocationReason,
     pub(super) revoked_at: Timestamp,
+    pub(super) not_after: Timestamp,
     pub(super) by: Box<str>,
 }
 
@@ -108,6 +109,7 @@ impl Ledger {
             id: id.clone(),
             reason,
             revoked_at: now,
+            not_after: entry.certificate().not_after(),
             by,
         };
         let thumbprint = m2m_crypto::sha256(entry.certificate().spki_der());
@@ -216,6 +218,11 @@ impl Revocation {
     /// Since when.
     pub fn revoked_at(&self) -> Timestamp {
         self.revoked_at
+    }
+
+    /// When the certificate expires, after which nobody need be told of it any more.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// Who wanted it: an identity, or an operator's name.

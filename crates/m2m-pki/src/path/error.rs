@@ -114,6 +114,18 @@ pub enum ChainError {
         /// What the peer is.
         role: PeerRole,
     },
+    /// Its key is for TLS and for something else too that no such key must do, or for everything.
+    #[error("{place}: its extKeyUsage has a purpose that does not go with TLS")]
+    ForeignPurpose {
+        /// Which.
+        place: Place,
+    },
+    /// Its common name says one of its names in another spelling, so that others read another name.
+    #[error("{place}: its common name spells one of its names in another way")]
+    CommonName {
+        /// Which.
+        place: Place,
+    },
     /// An extension stands in a certificate in which it must not.
     #[error("{place}: the extension {oid} has no place in it")]
     Misplaced {
@@ -141,7 +153,7 @@ pub enum ChainError {
         place: Place,
     },
     /// A CA has no `subjectKeyIdentifier` (RFC 5280 §4.2.1.2), or the `authorityKeyIdentifier` of
-    /// what it issued is another.
+    /// what it issued is missing (§4.2.1.1) or another.
     #[error("{place}: a key identifier is missing, or not that of the issuer's key")]
     KeyIdentifier {
         /// Which certificate.
@@ -156,7 +168,7 @@ pub enum ChainError {
         /// How many bits.
         bits: usize,
     },
-    /// The key of the leaf is none of P-256, P-384, Ed25519 and RSA.
+    /// The key of the leaf is none of P-256, P-384, Ed25519, RSA, and ML-DSA where that is known.
     #[error("{place}: its key is of a kind that is not taken")]
     Key {
         /// Which certificate.

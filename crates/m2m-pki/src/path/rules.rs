@@ -11,7 +11,7 @@ use super::expected::{ExpectedPeer, Kind};
 use super::limits::ChainLimits;
 use super::place::{PeerRole, Place};
 use super::revocation::RevocationRule;
-use crate::{Certificate, CrlSet};
+use crate::{Certificate, CrlSet, KeyUsage};
 
 /// One of the rules that a chain is held to, in the order in which they are asked.
 #[non_exhaustive]
@@ -181,6 +181,9 @@ fn key_usage(
         Place::Leaf => usage.digital_signature() && !usage.key_cert_sign(),
         Place::Intermediate(_) | Place::Authority => usage.key_cert_sign(),
     });
+    // RFC 9881 §5.
+    let enciphers = certificate.key_usage().is_some_and(KeyUsage::enciphers);
+    let fits = fits && !(enciphers && certificate.has_ml_dsa_key());
     Some(match fits {
         true => Ok(()),
         false => Err(ChainError::KeyUsage { place }),
@@ -240,7 +243,8 @@ pub(super) fn is_valid(
 }
 
 /// Without the extension a certificate is good for everything; `anyExtendedKeyUsage` stands for
-/// nothing, and a leaf that has it is refused. The authority is trusted, not its purposes.
+/// nothing, and a leaf that has it, or is for signing code and the like, is refused. The authority is
+/// trusted, not its purposes.
 fn purpose(
     _: &Path<'_>,
     (place, certificate): (Place, &Certificate),
@@ -250,14 +254,14 @@ fn purpose(
         return None;
     }
     let role = question.role;
-    let covers = certificate.extended_key_usage().is_none_or(|usage| {
-        let has_role = match role {
-            PeerRole::Client => usage.client_auth(),
-            PeerRole::Server => usage.server_auth(),
-        };
-        has_role && !(place == Place::Leaf && usage.any())
+    let usage = certificate.extended_key_usage();
+    let covers = usage.is_none_or(|usage| match role {
+        PeerRole::Client => usage.client_auth(),
+        PeerRole::Server => usage.server_auth(),
     });
+    let goes_too_far = usage.is_some_and(|usage| usage.any() || usage.foreign());
     Some(match covers {
+        true if place == Place::Leaf && goes_too_far => Err(ChainError::ForeignPurpose { place }),
         true => Ok(()),
         false => Err(ChainError::Purpose { place, role }),
     })
@@ -278,18 +282,22 @@ fn extensions(
     };
     // Names beside the subject are then the only ones (RFC 5280 §4.2.1.6).
     let has_name = certificate.has_subject() || certificate.has_critical_names();
+    let is_critical = match place {
+        Place::Leaf => has_name.then_some(()).ok_or("2.5.29.17"),
+        // RFC 5280 §4.2.1.9.
+        Place::Intermediate(_) | Place::Authority => {
+            let critical = certificate.has_critical_constraints();
+            critical.then_some(()).ok_or("2.5.29.19")
+        }
+    };
     Some(match misplaced {
         Some(oid) => Err(ChainError::Misplaced { place, oid }),
-        None if !has_name && place == Place::Leaf => Err(ChainError::NotCritical {
-            place,
-            oid: "2.5.29.17",
-        }),
-        None => Ok(()),
+        None => is_critical.map_err(|oid| ChainError::NotCritical { place, oid }),
     })
 }
 
-/// RFC 5280 §4.2.1.2 makes CAs have one. Certificates without an `authorityKeyIdentifier` are taken:
-/// they are common, and it only helps to find the issuer.
+/// RFC 5280 §4.2.1.2 makes CAs have one, and §4.2.1.1 makes what they issue say it. An authority is
+/// trusted by itself, whoever issued its certificate.
 fn key_identifiers(
     path: &Path<'_>,
     (place, certificate): (Place, &Certificate),
@@ -305,7 +313,8 @@ fn key_identifiers(
     };
     let differs = match (certificate.authority_key_id(), issuer) {
         (Some(named), Some(issuer)) => named != issuer,
-        _ => false,
+        (Some(_), None) => false,
+        (None, _) => place != Place::Authority,
     };
     Some(match differs || place != Place::Leaf && own.is_none() {
         true => Err(ChainError::KeyIdentifier { place }),
@@ -337,7 +346,13 @@ fn identity(
     (place, certificate): (Place, &Certificate),
     question: &Question<'_>,
 ) -> Option<Result<(), ChainError>> {
-    (place == Place::Leaf && question.expected.is_service()).then(|| {
+    if place != Place::Leaf {
+        return None;
+    }
+    if certificate.has_other_spelling() {
+        return Some(Err(ChainError::CommonName { place }));
+    }
+    question.expected.is_service().then(|| {
         let service = certificate.service_id();
         service
             .map(drop)

@@ -11,7 +11,7 @@ use super::cache::{Fingerprint, Known};
 
 /// What certificates may be signed with. The key decides which of them it can be, and nothing here is
 /// taken from the process. SHA-1, MD5, RSA below 2048 bits and explicit curves are not among them.
-pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 14] = [
+pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; COUNT] = [
     ring::ECDSA_P256_SHA256,
     ring::ECDSA_P384_SHA384,
     ring::ED25519,
@@ -26,7 +26,17 @@ pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 14] = [
     ring::RSA_PKCS1_2048_8192_SHA256_ABSENT_PARAMS,
     ring::RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
     ring::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
+    #[cfg(feature = "aws-lc-rs")]
+    webpki::aws_lc_rs::ML_DSA_44,
+    #[cfg(feature = "aws-lc-rs")]
+    webpki::aws_lc_rs::ML_DSA_65,
+    #[cfg(feature = "aws-lc-rs")]
+    webpki::aws_lc_rs::ML_DSA_87,
 ];
+const COUNT: usize = match cfg!(feature = "aws-lc-rs") {
+    true => 17,
+    false => 14,
+};
 
 /// The checks of one verification.
 #[derive(Debug)]

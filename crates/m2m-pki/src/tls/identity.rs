@@ -157,6 +157,10 @@ impl Identity {
             KeyAlgorithm::P384 => Algorithm::Es384,
             KeyAlgorithm::Ed25519 => Algorithm::Ed25519,
             KeyAlgorithm::Rsa => Algorithm::Ps256,
+            // Loaded, and then refused: TLS has no signature scheme for it here.
+            KeyAlgorithm::MlDsa44 => Algorithm::MlDsa44,
+            KeyAlgorithm::MlDsa65 => Algorithm::MlDsa65,
+            KeyAlgorithm::MlDsa87 => Algorithm::MlDsa87,
         };
         let key =
             m2m_crypto::SigningKey::from_pem(algorithm, key).map_err(|error| match error {

@@ -21,7 +21,7 @@ pub(super) fn from_crl(crl: &VerifiedCrl<'_>) -> Result<CrlIndex, CrlIndexError>
             records.push(Record::new(key, reason, Some(entry.at), epoch));
         }
     }
-    sort(&mut records);
+    sort(&mut records)?;
     finish(crl, epoch, &records)
 }
 
@@ -42,15 +42,20 @@ pub(super) fn with_delta(
             None => removed.push(key),
         }
     }
-    sort(&mut added);
+    sort(&mut added)?;
     removed.sort_unstable();
+    let twice = removed.windows(2).any(|pair| pair.first() == pair.last());
+    let both = |record: &Record| removed.binary_search(&record.key).is_ok();
+    if twice || added.iter().any(both) {
+        return Err(CrlIndexError::ListedTwice);
+    }
     let mut records = Vec::with_capacity(old.len() + added.len());
     let mut new = added.iter().copied().peekable();
     for record in old {
         while let Some(next) = new.next_if(|next| next.key < record.key) {
             records.push(next);
         }
-        // What the delta says of a serial is newer; that it is revoked goes before its removal.
+        // What the delta says of a serial is newer.
         if let Some(next) = new.next_if(|next| next.key == record.key) {
             records.push(next);
         } else if removed.binary_search(&record.key).is_err() {
@@ -69,10 +74,14 @@ fn moved(record: &Record, from: Timestamp, to: Timestamp) -> Record {
     Record::new(record.key, reason, record.at(from), to)
 }
 
-/// Sorts, and keeps the first of those that are listed twice.
-fn sort(records: &mut Vec<Record>) {
-    records.sort_by_key(|record| record.key);
-    records.dedup_by(|next, kept| next.key == kept.key);
+/// Sorts. What is listed twice may be said to be revoked since two dates, for two reasons.
+fn sort(records: &mut [Record]) -> Result<(), CrlIndexError> {
+    records.sort_unstable_by_key(|record| record.key);
+    let same = |pair: &[Record]| pair.first().map(|one| one.key) == pair.last().map(|one| one.key);
+    match records.windows(2).any(same) {
+        true => Err(CrlIndexError::ListedTwice),
+        false => Ok(()),
+    }
 }
 
 fn finish(
