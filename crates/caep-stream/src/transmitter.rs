@@ -81,6 +81,8 @@ mod dead;
 mod dispatch;
 mod error;
 mod interest;
+mod lag;
+mod lane;
 mod manage;
 mod options;
 mod place;
@@ -90,13 +92,14 @@ mod pusher;
 mod queue;
 mod record;
 mod registry;
+mod replay;
 mod routes;
 mod status;
 mod subjects;
 mod target;
+mod tidy;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -110,17 +113,20 @@ pub use answers::{forbidden, unauthorized};
 pub use caller::{Caller, CallerError};
 pub use dead::DeadLetter;
 pub use error::TransmitterError;
+pub use lag::Lag;
 pub use options::TransmitterOptions;
 pub use poll::LongPoll;
 pub use publish::{MAX_EVENT, Publication, Published};
 pub use pusher::{PushDelivery, PushId, Pushed, Pusher};
 pub use record::Status;
+pub use replay::ReplayFrom;
 pub use routes::Answer;
 pub use target::PushTargets;
+pub use tidy::Tidied;
 
 use crate::management::{DefaultSubjects, TransmitterMetadata};
 use interest::Rules;
-use place::{Lane, Position, Spaces};
+use place::{Position, Rank, Spaces};
 use record::{Ours, Stream};
 use registry::Registry;
 use routes::Routes;
@@ -142,8 +148,6 @@ pub struct Transmitter {
     supported: Vec<Box<str>>,
     options: TransmitterOptions,
     registry: Mutex<Registry>,
-    /// Orders what is published within one second.
-    nth: AtomicU32,
 }
 
 impl Transmitter {
@@ -180,7 +184,6 @@ impl Transmitter {
             supported: events.into_iter().map(Box::from).collect(),
             options,
             registry: Mutex::new(Registry::default()),
-            nth: AtomicU32::new(0),
         })
     }
 
@@ -208,21 +211,17 @@ impl Transmitter {
         }
     }
 
-    /// Where the next thing that is published `now` stands.
-    fn next_position(&self, lane: Lane, now: Timestamp, name: &[u8]) -> Position {
-        Position::new(lane, now, self.nth.fetch_add(1, Ordering::Relaxed), name)
-    }
-
-    /// Where the next thing stands that nobody has named.
+    /// Where what happens now stands, behind all that is committed.
     fn fresh_position(
         &self,
-        lane: Lane,
+        rank: Rank,
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Position, TransmitterError> {
         let mut name = [0; 16];
         random.fill(&mut name)?;
-        Ok(self.next_position(lane, now, &name))
+        let head = self.registry().places().streams.revision();
+        Ok(Position::new(rank, now, head.number() + 1, &name))
     }
 
     /// Commits, and asks again under the same name while nobody knows what became of it.

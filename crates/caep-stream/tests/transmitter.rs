@@ -6,10 +6,16 @@ mod support;
 
 #[path = "transmitter/configuration.rs"]
 mod configuration;
+#[path = "transmitter/crash.rs"]
+mod crash;
 #[path = "transmitter/poll.rs"]
 mod poll;
 #[path = "transmitter/push.rs"]
 mod push;
+#[path = "transmitter/replay.rs"]
+mod replay;
+#[path = "transmitter/simulated.rs"]
+mod simulated;
 #[path = "transmitter/status.rs"]
 mod status;
 #[path = "transmitter/subjects.rs"]

@@ -5,6 +5,7 @@ use m2m_store::{Batch, Expected, Record, StoreError};
 use m2m_types::Timestamp;
 
 use super::place::{Position, position_of, prefix, scan};
+use super::record::Status;
 use super::{Transmitter, TransmitterError, intent};
 use crate::delivery::SetFailure;
 
@@ -97,7 +98,8 @@ impl Transmitter {
         read.collect()
     }
 
-    /// Puts a dead letter back into its queue, at its place and with its `jti`. Says whether it was there.
+    /// Puts a dead letter back into its queue, at its place and with its `jti`. Says whether that was done:
+    /// not if it is no longer there, never was a SET, or its stream is disabled and holds nothing.
     ///
     /// # Errors
     ///
@@ -116,13 +118,16 @@ impl Transmitter {
         };
         let wrong = || TransmitterError::Record { key: dead.clone() };
         let (_, queued) = decode(&record).ok_or_else(wrong)?;
-        if queued.is_empty() {
-            // There never was a SET.
+        if queued.is_empty() || stream.said.status == Status::Disabled {
             return Ok(false);
         }
         let life = stream.said.life;
         let queue = self.spaces.queued(&stream.id, life, letter.position)?;
         let batch = Batch::new(intent(random)?)
+            .check(
+                self.spaces.stream(&stream.id)?,
+                Expected::Version(stream.version),
+            )
             .delete(dead.clone(), Expected::Version(record.version()))
             .put(queue, Expected::Anything, queued);
         match self.commit(batch).await {
@@ -130,7 +135,8 @@ impl Transmitter {
                 self.registry().added(&stream.id, 1);
                 Ok(true)
             }
-            Err(StoreError::Conflict { .. }) => Ok(false),
+            Err(StoreError::Conflict { key, .. }) if key == dead => Ok(false),
+            Err(StoreError::Conflict { .. }) => Err(TransmitterError::Busy),
             Err(error) => Err(error.into()),
         }
     }

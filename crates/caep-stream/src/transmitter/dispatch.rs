@@ -15,9 +15,10 @@ use super::queue::{Keep, Queued};
 use super::record::{Status, Stream};
 use super::status::By;
 use super::{Transmitter, TransmitterError, intent};
+use crate::management::DefaultSubjects;
 
 /// How many events are looked at at a time.
-const EVENTS: usize = 64;
+const EVENTS: usize = 256;
 /// One operation less than this, and a stream's two still fit.
 const FULL: usize = MAX_BATCH_OPERATIONS - 8;
 /// How many bytes a batch may have before it is committed.
@@ -73,6 +74,10 @@ enum Room {
     Yes,
     /// It is lost, and its receiver will be told.
     No,
+    /// It is not known, or something in it may be moot by now.
+    Look,
+    /// There is none, and the stream is to be paused.
+    Pause,
 }
 
 impl Transmitter {
@@ -105,8 +110,10 @@ impl Transmitter {
                 return Ok(Dispatched { count, as_of });
             }
             self.refresh().await?;
-            match self.spread(page.records(), now, random).await {
-                Ok(()) => count += page.records().len(),
+            let mut events = page.into_records();
+            events.sort_unstable_by_key(Record::version);
+            match self.spread(&events, now, random).await {
+                Ok(()) => count += events.len(),
                 // A stream was changed meanwhile, or somebody else dispatched the same.
                 Err(TransmitterError::Store(StoreError::Conflict { .. }))
                     if conflicts < CHANGES =>
@@ -133,20 +140,29 @@ impl Transmitter {
                 key: record.key().clone(),
             };
             let position = position_of(record.key()).ok_or_else(wrong)?;
+            let position = position.committed_as(record.version().number());
             let json = std::str::from_utf8(record.value().as_bytes()).map_err(|_| wrong())?;
             let event = SecurityEvent::from_json(json).map_err(|_| wrong())?;
             let template = self.minter.template(&event, position.time())?;
             let keep = Keep::of(&event);
-            for stream in self.wanting(&event, now) {
-                let room = self.room(&stream, keep, now, random).await?;
+            for mut stream in self.wanting(&event, now) {
+                let room = loop {
+                    match self.room(&stream, keep, now) {
+                        Room::Look => {
+                            // What is not yet committed would not be seen.
+                            sheaf = self.flush(sheaf, record, random).await?;
+                            self.coalesce(&stream, now, random).await?;
+                        }
+                        Room::Pause => {
+                            sheaf = self.flush(sheaf, record, random).await?;
+                            stream = self.pause_full(&stream, now, random).await?;
+                        }
+                        known => break known,
+                    }
+                };
                 let is_missed = room == Room::No && stream.said.gap.is_none();
                 if sheaf.is_full() || (is_missed && sheaf.only_checks(&stream)) {
-                    // The event is not yet done.
-                    let expected = Expected::Version(record.version());
-                    let full = sheaf.with(|batch| batch.check(record.key().clone(), expected));
-                    self.commit(full.batch).await?;
-                    self.refresh().await?;
-                    sheaf = Sheaf::new(random)?;
+                    sheaf = self.flush(sheaf, record, random).await?;
                 }
                 if room == Room::No {
                     if is_missed {
@@ -154,6 +170,7 @@ impl Transmitter {
                     }
                     continue;
                 }
+                self.registry().added(&stream.id, 1);
                 let position = position.in_stream(&stream.id);
                 let audience = &stream.said.audience;
                 let name = position.token_id();
@@ -182,35 +199,74 @@ impl Transmitter {
                     .put(past, Expected::Anything, value)
             });
             if sheaf.is_full() {
-                self.commit(sheaf.batch).await?;
-                self.refresh().await?;
-                sheaf = Sheaf::new(random)?;
+                sheaf = self.commit_sheaf(sheaf, random).await?;
             }
         }
-        match sheaf.batch.operations() {
-            [] => Ok(()),
-            _ => Ok(self.commit(sheaf.batch).await?),
+        self.commit_sheaf(sheaf, random).await.map(drop)
+    }
+
+    /// Commits what there is while `event` is not yet done.
+    async fn flush(
+        &self,
+        sheaf: Sheaf,
+        event: &Record,
+        random: &dyn SecureRandom,
+    ) -> Result<Sheaf, TransmitterError> {
+        if sheaf.batch.operations().is_empty() {
+            return Ok(sheaf);
         }
+        let expected = Expected::Version(event.version());
+        let sheaf = sheaf.with(|batch| batch.check(event.key().clone(), expected));
+        self.commit_sheaf(sheaf, random).await
+    }
+
+    async fn commit_sheaf(
+        &self,
+        sheaf: Sheaf,
+        random: &dyn SecureRandom,
+    ) -> Result<Sheaf, TransmitterError> {
+        if sheaf.batch.operations().is_empty() {
+            return Ok(sheaf);
+        }
+        self.commit(sheaf.batch).await?;
+        self.refresh().await?;
+        Sheaf::new(random)
+    }
+
+    async fn pause_full(
+        &self,
+        stream: &Stream,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<Arc<Stream>, TransmitterError> {
+        let (status, reason) = (Status::Paused, Some("the queue is full"));
+        let by = By::Transmitter;
+        let paused = self.change_status(&stream.id, status, reason, by, now, random);
+        paused.await.map(drop)?;
+        let stream = self.registry().stream_called(&stream.id);
+        stream.ok_or(TransmitterError::Busy)
     }
 
     /// The streams that an event is for.
-    pub(crate) fn wanting(&self, event: &SecurityEvent, now: Timestamp) -> Vec<Arc<Stream>> {
-        let uri = event.event().uri();
-        if !self.supported.iter().any(|known| **known == *uri) {
-            return Vec::new();
-        }
+    fn wanting(&self, event: &SecurityEvent, now: Timestamp) -> Vec<Arc<Stream>> {
         let streams: Vec<Arc<Stream>> = self.registry().streams().cloned().collect();
-        let wants =
-            |stream: &Arc<Stream>| stream.delivers(uri) && self.may_hear(stream, event, now);
+        let wants = |stream: &Arc<Stream>| self.wants(stream, event, now);
         streams.into_iter().filter(wants).collect()
     }
 
-    /// Whether an event is about a subject of the stream, and its receiver may be told.
-    fn may_hear(&self, stream: &Stream, event: &SecurityEvent, now: Timestamp) -> bool {
+    /// Whether an event is of a type that the stream delivers and about a subject of it, and its receiver
+    /// may be told.
+    pub(crate) fn wants(&self, stream: &Stream, event: &SecurityEvent, now: Timestamp) -> bool {
+        let uri = event.event().uri();
+        let is_delivered =
+            self.supported.iter().any(|known| **known == *uri) && stream.delivers(uri);
+        if !is_delivered {
+            return false;
+        }
         let rules = self.rules();
         let is_in = match self.registry().interest(&stream.id) {
             Some(interest) => interest.includes(event.subject(), &rules, now),
-            None => rules.default == crate::management::DefaultSubjects::All,
+            None => rules.default == DefaultSubjects::All,
         };
         let gate = self.options.gate.as_ref();
         is_in && gate.is_none_or(|gate| gate(&stream.caller(), event))
@@ -244,55 +300,36 @@ impl Transmitter {
         Ok(sheaf.with(|batch| batch.put(key, version, changed.encode())))
     }
 
-    /// Whether the queue of `stream` takes one more. One that is full is looked through for what is moot;
-    /// if that does not help, the stream is paused.
-    async fn room(
-        &self,
-        stream: &Stream,
-        keep: Keep,
-        now: Timestamp,
-        random: &dyn SecureRandom,
-    ) -> Result<Room, TransmitterError> {
+    /// Whether the queue of `stream` takes one more.
+    fn room(&self, stream: &Stream, keep: Keep, now: Timestamp) -> Room {
         if stream.said.status == Status::Disabled {
-            return Ok(Room::No);
+            return Room::No;
         }
         let limit = self.options.queue_limit;
-        let known = self.registry().depth(&stream.id);
-        let mut depth = match known {
-            Some(depth) => depth,
-            None => self.count(stream, now).await?,
+        let Some(depth) = self.registry().depth(&stream.id) else {
+            return Room::Look;
         };
-        if depth.estimate >= limit {
-            let grown = depth.estimate.saturating_sub(depth.counted) > limit / 8;
-            let waited = now.checked_since(depth.counted_at);
-            if !depth.coalesced || grown || waited.is_some_and(|waited| waited >= LOOK_AGAIN) {
-                depth = self.coalesce(stream, now, random).await?;
-            }
+        if depth.estimate < limit {
+            return Room::Yes;
         }
-        let full = depth.estimate >= limit;
-        if full && stream.said.status == Status::Enabled {
-            let reason = Some("the queue is full");
-            self.change_status(
-                &stream.id,
-                Status::Paused,
-                reason,
-                By::Transmitter,
-                now,
-                random,
-            )
-            .await?;
+        let grown = depth.estimate.saturating_sub(depth.counted) > limit / 8;
+        let waited = now.checked_since(depth.counted_at);
+        if !depth.coalesced || grown || waited.is_some_and(|waited| waited >= LOOK_AGAIN) {
+            return Room::Look;
         }
-        let reserved = keep != Keep::Always && depth.estimate < limit.saturating_mul(2);
-        if full && !reserved {
-            return Ok(Room::No);
+        if stream.said.status == Status::Enabled {
+            return Room::Pause;
         }
-        self.registry().added(&stream.id, 1);
-        Ok(Room::Yes)
+        let is_reserved = keep != Keep::Always && depth.estimate < limit.saturating_mul(2);
+        match is_reserved {
+            true => Room::Yes,
+            false => Room::No,
+        }
     }
 }
 
 /// Whether it is the event that a SET cannot be made of, and not the key or the machine.
-fn is_about_the_event(error: &m2m_token::MintError) -> bool {
+pub(crate) fn is_about_the_event(error: &m2m_token::MintError) -> bool {
     matches!(
         error,
         m2m_token::MintError::TooLong { .. } | m2m_token::MintError::Serialize

@@ -51,6 +51,9 @@ pub enum TransmitterError {
     /// There is no such stream.
     #[error("there is no such stream")]
     NoStream,
+    /// The queue of the stream has no room for more.
+    #[error("the queue of the stream is full")]
+    Full,
     /// A key cannot be made of what it should consist of.
     #[error("{0}")]
     Key(KeyError),

@@ -13,7 +13,7 @@ pub(crate) struct Position([u8; Self::BYTES]);
 
 /// What goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Rank {
     /// What a stream says of itself. Goes out even when the stream is paused.
     Control,
     /// All others, in the order in which they were published.
@@ -21,26 +21,37 @@ pub(crate) enum Lane {
 }
 
 impl Position {
-    // One byte for the lane, five for the second, four for the order within it, ten that are its own.
+    // One byte for the rank, six for the commit, six for the second, seven that are its own.
     const BYTES: usize = 20;
+    /// Where its own bytes begin.
+    const OWN: usize = 13;
     /// With what the positions begin of what a stream says of itself.
     pub(crate) const CONTROL: u8 = 0;
 
-    /// Of what happens `now`, the `nth` in this process, and is called `name`.
-    pub(crate) fn new(lane: Lane, now: Timestamp, nth: u32, name: &[u8]) -> Self {
+    /// Of what is called `name` and was published at this time, with the commit `revision`. The order is
+    /// that of the commits: the clocks of several processes do not agree on it.
+    pub(crate) fn new(rank: Rank, time: Timestamp, revision: u64, name: &[u8]) -> Self {
+        let rank = match rank {
+            Rank::Control => Self::CONTROL,
+            Rank::Event => 1,
+        };
+        // Enough for a thousand years, both.
+        let (revision, time) = (revision.to_be_bytes(), time.unix_seconds().to_be_bytes());
+        let name = m2m_crypto::sha256(name);
+        let parts = [&[rank][..], &revision[2..], &time[2..], &name[..7]];
         let mut bytes = [0; Self::BYTES];
-        let (head, own) = bytes.split_at_mut(10);
-        let (first, order) = head.split_at_mut(6);
-        first.copy_from_slice(&now.unix_seconds().to_be_bytes()[2..]);
-        // No second that a timestamp has needs more than five bytes.
-        if let Some(lane_byte) = first.first_mut() {
-            *lane_byte = match lane {
-                Lane::Control => Self::CONTROL,
-                Lane::Event => 1,
-            };
+        for (byte, part) in bytes.iter_mut().zip(parts.concat()) {
+            *byte = part;
         }
-        order.copy_from_slice(&nth.to_be_bytes());
-        own.copy_from_slice(&m2m_crypto::sha256(name)[..10]);
+        Self(bytes)
+    }
+
+    /// The same, with the commit that is known now.
+    pub(crate) fn committed_as(self, revision: u64) -> Self {
+        let Self(mut bytes) = self;
+        if let Some(order) = bytes.get_mut(1..7) {
+            order.copy_from_slice(&revision.to_be_bytes()[2..]);
+        }
         Self(bytes)
     }
 
@@ -49,24 +60,16 @@ impl Position {
         let mut hash = Sha256::new();
         hash.update(&self.0);
         hash.update(stream.as_bytes());
-        let mut bytes = self.0;
-        let (_, own) = bytes.split_at_mut(10);
-        own.copy_from_slice(&hash.finish()[..10]);
-        Self(bytes)
-    }
-
-    /// The first of this second or later.
-    pub(crate) fn at(time: Timestamp) -> Self {
-        let Self(mut bytes) = Self::new(Lane::Event, time, 0, b"");
-        let (_, own) = bytes.split_at_mut(10);
-        own.fill(0);
+        let Self(mut bytes) = self;
+        let (_, own) = bytes.split_at_mut(Self::OWN);
+        own.copy_from_slice(&hash.finish()[..7]);
         Self(bytes)
     }
 
     /// The first of those that were published together with it or later, whatever the stream.
-    pub(crate) fn from_here(self) -> Self {
+    pub(crate) fn without_own(self) -> Self {
         let Self(mut bytes) = self;
-        let (_, own) = bytes.split_at_mut(10);
+        let (_, own) = bytes.split_at_mut(Self::OWN);
         own.fill(0);
         Self(bytes)
     }
@@ -77,7 +80,7 @@ impl Position {
 
     /// When it was published.
     pub(crate) fn time(self) -> Timestamp {
-        let seconds = self.0.iter().skip(1).take(5);
+        let seconds = self.0.iter().skip(7).take(6);
         let seconds = seconds.fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         Timestamp::from_unix_seconds(seconds).unwrap_or(Timestamp::MAX)
     }
@@ -224,12 +227,13 @@ mod tests {
     #[test]
     fn positions_are_in_the_order_in_which_things_were_published() {
         let sorted = [
-            Position::new(Lane::Control, at(9), 7, b"a"),
-            Position::at(at(5)),
-            Position::new(Lane::Event, at(5), 0, b"b"),
-            Position::new(Lane::Event, at(5), 1, b"a"),
-            Position::new(Lane::Event, at(6), 0, b"a"),
-            Position::new(Lane::Event, Timestamp::MAX, u32::MAX, b"a"),
+            Position::new(Rank::Control, at(9), 7, b"a"),
+            Position::new(Rank::Event, at(5), 0, b"b").without_own(),
+            Position::new(Rank::Event, at(5), 0, b"b"),
+            Position::new(Rank::Event, at(5), 1, b"a"),
+            // By a process whose clock is late.
+            Position::new(Rank::Event, at(4), 2, b"a"),
+            Position::new(Rank::Event, Timestamp::MAX, (1 << 48) - 1, b"a"),
         ];
         assert!(sorted.is_sorted(), "{sorted:?}");
         for position in sorted {
@@ -239,7 +243,7 @@ mod tests {
                 Position::of_token_id(&name.to_uppercase().replace('0', "A")),
                 None
             );
-            assert!(position.from_here() <= position);
+            assert!(position.without_own() <= position);
         }
         assert_eq!(sorted[3].time(), at(5));
         assert_eq!(sorted[5].time(), Timestamp::MAX);
@@ -248,13 +252,14 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_own_name_for_an_event_and_the_same_place() {
-        let event = Position::new(Lane::Event, at(5), 3, b"event");
+        let event = Position::new(Rank::Event, at(5), 0, b"event").committed_as(3);
+        assert_eq!(event, Position::new(Rank::Event, at(5), 3, b"event"));
         let (one, two) = (event.in_stream("one"), event.in_stream("two"));
         assert_ne!(one, two);
         assert_eq!(one, event.in_stream("one"));
         assert_eq!(
-            (one.time(), one.from_here()),
-            (event.time(), event.from_here())
+            (one.time(), one.without_own()),
+            (event.time(), event.without_own())
         );
     }
 

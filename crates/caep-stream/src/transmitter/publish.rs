@@ -4,7 +4,7 @@ use caep_set::SecurityEvent;
 use m2m_store::{Batch, Expected, IdempotencyKey, Key, StoreError};
 use m2m_types::Timestamp;
 
-use super::place::Lane;
+use super::place::{Position, Rank};
 use super::{Transmitter, TransmitterError};
 
 /// The longest event, in bytes of JSON: with the longest names of issuer and audience, and the longest RSA
@@ -54,7 +54,7 @@ impl Transmitter {
         let publication = self.publication(event, name, now)?;
         match self.commit(publication.add_to(Batch::new(name))).await {
             Ok(()) => Ok(Published::Now),
-            // The same event a second later, or at another place in it.
+            // The same event a second later.
             Err(StoreError::IdempotencyKeyReused { .. }) => Ok(Published::Before),
             Err(error) => Err(error.into()),
         }
@@ -86,7 +86,8 @@ impl Transmitter {
                 limit: MAX_EVENT,
             });
         }
-        let position = self.next_position(Lane::Event, now, name.as_bytes());
+        // Which commit it is, the store will know.
+        let position = Position::new(Rank::Event, now, 0, name.as_bytes());
         Ok(Publication {
             key: Key::new(&self.spaces.fresh, position.as_bytes())?,
             value,

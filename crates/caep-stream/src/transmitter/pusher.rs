@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, Uri};
 use m2m_crypto::SecureRandom;
 use m2m_store::{Batch, Changes, Cursor, Expected, Record, Scan, StoreFuture};
 use m2m_types::Timestamp;
 
+use super::lane::Lane;
 use super::place::{Position, stream_of};
 use super::queue::{Known, Queued};
 use super::record::Stream;
@@ -90,19 +90,6 @@ pub struct Pusher {
     /// Whose turn it is.
     turns: VecDeque<Box<str>>,
     place: Option<Cursor>,
-}
-
-/// What is known of one stream's pushes.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Whether there may be something to send.
-    awake: bool,
-    /// Which state of the stream that was said of.
-    version: m2m_store::Revision,
-    failures: u32,
-    not_before: Option<Timestamp>,
-    /// What is under way, and when it counts as failed.
-    in_flight: Vec<(Position, Timestamp)>,
 }
 
 impl Pusher {
@@ -200,7 +187,7 @@ impl Pusher {
             let late = lane.in_flight.iter().find(|(_, until)| *until <= now);
             if let Some((position, _)) = late.copied() {
                 lane.in_flight.retain(|(_, until)| *until > now);
-                lane.wait(&self.transmitter, id, position, None, now);
+                lane.wait(&self.transmitter.options, id, position, None, now);
             }
         }
     }
@@ -353,7 +340,13 @@ impl Pusher {
             return Ok(Pushed::Late);
         };
         let position = id.position;
-        let again = lane.wait(&self.transmitter, &id.stream, position, retry_after, now);
+        let again = lane.wait(
+            &self.transmitter.options,
+            &id.stream,
+            position,
+            retry_after,
+            now,
+        );
         // What was held while the stream was paused has its time from then on.
         let begun = position.time().max(stream.enabled_at());
         if now < begun.saturating_add(self.transmitter.options.give_up_after) {
@@ -379,43 +372,6 @@ impl Pusher {
             None => Ok(Pushed::Late),
         }
     }
-}
-
-impl Lane {
-    /// Waits for the next try, and says until when.
-    fn wait(
-        &mut self,
-        transmitter: &Transmitter,
-        stream: &str,
-        position: Position,
-        retry_after: Option<u32>,
-        now: Timestamp,
-    ) -> Timestamp {
-        let options = &transmitter.options;
-        let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let longest = options.first_retry.saturating_mul(doubled);
-        let longest = longest.min(options.last_retry);
-        self.failures = self.failures.saturating_add(1);
-        let wait = jitter(longest, stream, position, self.failures);
-        // No earlier than the receiver wants. It cannot ask for more than an hour.
-        let asked = Duration::from_secs(retry_after.map_or(0, u64::from));
-        let again = now.saturating_add(wait.max(asked));
-        self.not_before = Some(again);
-        self.awake = true;
-        again
-    }
-}
-
-/// Between three quarters of `longest` and all of it, and always the same for the same try: those who
-/// failed together do not come back together.
-fn jitter(longest: Duration, stream: &str, position: Position, tries: u32) -> Duration {
-    let seed = [stream.as_bytes(), position.as_bytes(), &tries.to_be_bytes()].concat();
-    let [chance, ..] = m2m_crypto::sha256(&seed);
-    let quarter = longest.as_millis() / 4 * u128::from(chance) / 255;
-    let shorter = Duration::from_millis(u64::try_from(quarter).unwrap_or(0));
-    // Timestamps are whole seconds.
-    let wait = longest.saturating_sub(shorter);
-    Duration::from_secs(wait.as_secs().max(1))
 }
 
 /// The request that pushes a SET; [`None`] if it can be sent nowhere.

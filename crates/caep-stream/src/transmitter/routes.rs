@@ -6,6 +6,7 @@ use m2m_types::Timestamp;
 
 use super::poll::LongPoll;
 use super::{Caller, Transmitter, TransmitterError, answers};
+use crate::body::BodyError;
 use crate::management::{TransmitterMetadata, well_known_url};
 
 /// What a transmitter answers to a request.
@@ -111,16 +112,16 @@ impl Transmitter {
             "POST" if at(&routes.configuration) => self.create(body, caller, now, random).await?,
             "GET" if at(&routes.configuration) => match self.named(query) {
                 Ok(None) => self.read_all(caller),
-                Ok(Some(id)) => self.heard(&id, caller, now, random).await.map(|stream| {
+                Ok(Some(id)) => self.heard(id, caller, now, random).await.map(|stream| {
                     stream.map_or_else(answers::missing, |stream| self.describe(&stream))
                 })?,
-                Err(response) => response,
+                Err(error) => answers::bad(&error),
             },
             "PATCH" if at(&routes.configuration) => self.update(body, caller, now, random).await?,
             "PUT" if at(&routes.configuration) => self.replace(body, caller, now, random).await?,
             "DELETE" if at(&routes.configuration) => match self.named(query) {
-                Ok(id) => self.delete(id.as_deref(), caller, random).await?,
-                Err(response) => response,
+                Ok(id) => self.delete(id, caller, random).await?,
+                Err(error) => answers::bad(&error),
             },
             _ if at(&routes.configuration) => {
                 answers::wrong_method("GET, POST, PATCH, PUT, DELETE")
@@ -128,9 +129,9 @@ impl Transmitter {
             "GET" if at(&routes.status) => match self.named(query) {
                 Ok(id) => {
                     let id = id.unwrap_or_default();
-                    self.read_status(&id, caller, now, random).await?
+                    self.read_status(id, caller, now, random).await?
                 }
-                Err(response) => response,
+                Err(error) => answers::bad(&error),
             },
             "POST" if at(&routes.status) => self.update_status(body, caller, now, random).await?,
             _ if at(&routes.status) => answers::wrong_method("GET, POST"),
@@ -157,17 +158,17 @@ impl Transmitter {
         Ok(Answer::Ready(response))
     }
 
-    /// `stream_id` of a query, if it is there; or the answer to a query that has it twice.
-    fn named(&self, query: &str) -> Result<Option<Box<str>>, Response<Vec<u8>>> {
+    /// `stream_id` of a query, if it is there.
+    fn named<'q>(&self, query: &'q str) -> Result<Option<&'q str>, BodyError> {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let mut values = pairs.filter(|(name, _)| *name == "stream_id");
         let first = values.next().map(|(_, value)| value);
         match values.next() {
-            None => Ok(first.map(Box::from)),
-            Some(_) => Err(answers::problem(
-                StatusCode::BAD_REQUEST,
-                "`stream_id` comes twice",
-            )),
+            None => Ok(first),
+            Some(_) => Err(BodyError::Member {
+                member: "stream_id",
+                problem: "comes twice",
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use m2m_store::{Batch, Expected};
 use m2m_types::Timestamp;
 
 use super::manage::CHANGES;
-use super::place::Lane;
+use super::place::Rank;
 use super::record::{Status, Stream};
 use super::{Caller, Transmitter, TransmitterError, answers, intent};
 use crate::management::StatusUpdate;
@@ -44,6 +44,8 @@ impl Transmitter {
             Ok(update) => update,
             Err(error) => return Ok(answers::bad(&error)),
         };
+        // What was published before is in the queue before.
+        self.dispatch_all(now, random).await?;
         let (Some(stream), Some(status)) = (
             self.stream_of(&update.stream_id, caller),
             Status::of_word(&update.status),
@@ -73,6 +75,7 @@ impl Transmitter {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<(), TransmitterError> {
+        self.dispatch_all(now, random).await?;
         self.refresh().await?;
         let by = By::Transmitter;
         let changed = self.change_status(stream_id, status, reason, by, now, random);
@@ -117,7 +120,7 @@ impl Transmitter {
             if gap.is_some() || (by == By::Transmitter && status != before) {
                 let mut event = StreamUpdated::new(status.word());
                 event.reason = told(reason, gap);
-                let position = self.fresh_position(Lane::Control, now, random)?;
+                let position = self.fresh_position(Rank::Control, now, random)?;
                 batch = self.own_set(&changed, position, event)?.put(batch);
             }
             if self.write(batch, &changed).await? {

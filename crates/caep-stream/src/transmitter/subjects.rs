@@ -11,7 +11,7 @@ use m2m_types::Timestamp;
 
 use super::interest::{self, Entry};
 use super::manage::CHANGES;
-use super::place::Lane;
+use super::place::Rank;
 use super::record::{Status, Stream};
 use super::{Caller, Transmitter, TransmitterError, answers, intent};
 use crate::management::{SubjectRequest, VerificationRequest};
@@ -108,6 +108,8 @@ impl Transmitter {
             let problem = "`state` is longer than 1024 bytes";
             return Ok(answers::problem(StatusCode::BAD_REQUEST, problem));
         }
+        // What was published before is in the queue before: when the verification arrives, so has all that.
+        self.dispatch_all(now, random).await?;
         for _ in 0..CHANGES {
             let Some(stream) = self.stream_of(&request.stream_id, caller) else {
                 return Ok(answers::missing());
@@ -124,8 +126,7 @@ impl Transmitter {
             changed.said.heard = now.unix_seconds();
             let mut event = Verification::new();
             event.state.clone_from(&request.state);
-            // Behind all that is queued: when it arrives, so has everything before it.
-            let position = self.fresh_position(Lane::Event, now, random)?;
+            let position = self.fresh_position(Rank::Event, now, random)?;
             let queued = self.own_set(&stream, position, event)?;
             if self
                 .write(queued.put(Batch::new(intent(random)?)), &changed)

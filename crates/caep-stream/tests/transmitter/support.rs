@@ -272,8 +272,16 @@ fn open(
     options: &TransmitterOptions,
     subjects: DefaultSubjects,
 ) -> Arc<Transmitter> {
+    open_on(Arc::<MemoryStore>::clone(store), keys, options, subjects)
+}
+
+pub(crate) fn open_on(
+    store: Arc<dyn Store>,
+    keys: &Arc<SigningKeyRing>,
+    options: &TransmitterOptions,
+    subjects: DefaultSubjects,
+) -> Arc<Transmitter> {
     let events = [SessionRevoked::URI, DeviceComplianceChange::URI];
-    let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(store);
     let transmitter = Transmitter::new(
         store,
         "test",
