@@ -3,6 +3,7 @@
 mod authority;
 mod claims;
 mod deletions;
+mod inbox;
 mod pairs;
 mod random;
 mod revocations;
@@ -35,6 +36,7 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
         Box::new(authority::Issuing),
         Box::new(deletions::Deletions),
         Box::new(secrets::Rotating),
+        Box::new(inbox::Receiving),
     ]
 }
 

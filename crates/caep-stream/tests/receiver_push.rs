@@ -159,12 +159,27 @@ fn set_007_each_reason_has_its_code_in_the_order_of_rfc_8935() {
     broken[last] = if broken[last] == b'A' { b'B' } else { b'A' };
     let broken = String::from_utf8(broken).unwrap();
     for (set, expected) in [
-        (stranger.set("1", session("s"), SessionRevoked::new()), "invalid_issuer"),
-        (impostor.set("1", session("s"), SessionRevoked::new()), "invalid_key"),
+        (
+            stranger.set("1", session("s"), SessionRevoked::new()),
+            "invalid_issuer",
+        ),
+        (
+            impostor.set("1", session("s"), SessionRevoked::new()),
+            "invalid_key",
+        ),
         (broken, "invalid_key"),
-        (impostor.sign(&event(), "1", "https://other.example", NOW), "invalid_key"),
-        (world.a.sign(&event(), "1", "https://other.example", NOW), "invalid_audience"),
-        (world.a.sign(&event(), "1", RECEIVER, NOW + 3600), "invalid_request"),
+        (
+            impostor.sign(&event(), "1", "https://other.example", NOW),
+            "invalid_key",
+        ),
+        (
+            world.a.sign(&event(), "1", "https://other.example", NOW),
+            "invalid_audience",
+        ),
+        (
+            world.a.sign(&event(), "1", RECEIVER, NOW + 3600),
+            "invalid_request",
+        ),
     ] {
         let pushed = handle(&receiver, &push(&set, Some("Bearer of-a")));
         assert_eq!(pushed.response.status(), 400, "{expected}");
@@ -208,9 +223,21 @@ fn set_008_nobody_speaks_for_another() {
     let revocations = revocations(&store);
     let report = block_on(receiver.act(&revocations, 9, at(NOW), &SystemRandom));
     assert_eq!(report.acted.len(), 2);
-    assert_eq!(report.acted[1].outcome(), &Outcome::Ignored, "and nobody asked A");
-    let alice = m2m_revoke::Target::Subject { issuer: B, subject: "alice" };
-    assert!(revocations.revocations().check(&alice, None, at(NOW)).is_ok());
+    assert_eq!(
+        report.acted[1].outcome(),
+        &Outcome::Ignored,
+        "and nobody asked A"
+    );
+    let alice = m2m_revoke::Target::Subject {
+        issuer: B,
+        subject: "alice",
+    };
+    assert!(
+        revocations
+            .revocations()
+            .check(&alice, None, at(NOW))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -218,7 +245,9 @@ fn while_a_secret_is_replaced_both_are_taken() {
     let world = World::new();
     let (_, store) = memory();
     let source = world.a.source();
-    let source = source.pushed_with(secret("Bearer old")).pushed_with(secret("Bearer new"));
+    let source = source
+        .pushed_with(secret("Bearer old"))
+        .pushed_with(secret("Bearer new"));
     let receiver = open(&store, vec![source]);
     for (jti, header, status) in [
         ("1", "Bearer old", 202),

@@ -30,6 +30,8 @@ use crate::receiver::discovery::Transmitter;
 /// - Only members that are a receiver's to give are sent, and `stream_id`.
 /// - Each configuration that comes back must be of this transmitter (`iss`), and, once a stream is known,
 ///   of the same stream with the same audience, which never changes (SSF 1.0 §8.1.1).
+/// - A stream is polled where the transmitter's endpoints may be, and nowhere else: that request has our
+///   access token.
 ///
 /// ```
 /// use caep_stream::receiver::{Answer, Discovery, StreamClient};
@@ -313,12 +315,12 @@ impl StreamClient {
         stream_id: Option<&str>,
         audience: Option<&[Box<str>]>,
     ) -> impl Fn(&[u8]) -> Result<StreamConfiguration, ClientError> + Send + Sync + 'static {
-        let issuer: Box<str> = Box::from(self.transmitter.issuer());
+        let transmitter = self.transmitter.clone();
         let stream_id: Option<Box<str>> = stream_id.map(Box::from);
         let same = audience.map(<[_]>::to_vec);
         let ours = self.audience.clone();
         move |body| {
-            let stream = StreamConfiguration::from_json(&issuer, body)?;
+            let stream = StreamConfiguration::from_json(transmitter.issuer(), body)?;
             if stream_id.as_ref().is_some_and(|id| *id != stream.stream_id) {
                 return Err(ClientError::OtherStream);
             }
@@ -328,6 +330,11 @@ impl StreamClient {
             let is_same = same.as_ref().is_none_or(|same| *same == stream.audience);
             if !(is_ours && is_same) {
                 return Err(ClientError::OtherAudience);
+            }
+            let is_polled = stream.delivery.method() == DeliveryMethod::Poll;
+            let address = stream.delivery.endpoint_url().filter(|_| is_polled);
+            if address.is_some_and(|url| !transmitter.may_be_at(url)) {
+                return Err(ClientError::Origin);
             }
             Ok(stream)
         }

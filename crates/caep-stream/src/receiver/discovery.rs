@@ -51,6 +51,8 @@ pub struct Transmitter {
     metadata: TransmitterMetadata,
     jwks_uri: Uri,
     keys_origin: Box<str>,
+    /// Where its endpoints may be.
+    origins: Vec<Box<str>>,
 }
 
 /// Why nothing of an answer is used (SSF 1.0 §7.2.3).
@@ -196,7 +198,12 @@ impl Discovery {
             metadata,
             jwks_uri,
             keys_origin,
+            origins: self.origins().cloned().collect(),
         })
+    }
+
+    fn origins(&self) -> impl Iterator<Item = &Box<str>> {
+        std::iter::once(&self.origin).chain(&self.allowed)
     }
 
     fn check_version(&self, metadata: &TransmitterMetadata) -> Result<(), DiscoveryError> {
@@ -213,7 +220,7 @@ impl Discovery {
         let endpoint = MetadataError::Endpoint { member };
         let uri: Uri = url.parse().map_err(|_| endpoint.clone())?;
         let found = origin(&uri).ok_or(endpoint)?;
-        let is_allowed = found == self.origin || self.allowed.contains(&found);
+        let is_allowed = self.origins().any(|allowed| *allowed == found);
         is_allowed
             .then_some((uri, found))
             .ok_or(DiscoveryError::Origin { member })
@@ -244,6 +251,15 @@ impl Transmitter {
     /// Whether it delivers like this, or does not say.
     pub fn supports(&self, method: DeliveryMethod) -> bool {
         self.metadata.supports(method)
+    }
+}
+
+impl Transmitter {
+    /// Whether `url` is `https` and at an origin where its endpoints may be.
+    pub(crate) fn may_be_at(&self, url: &str) -> bool {
+        let uri = url.parse::<Uri>().ok().filter(|_| !url.contains('@'));
+        let found = uri.as_ref().and_then(origin);
+        found.is_some_and(|found| self.origins.contains(&found))
     }
 }
 

@@ -230,7 +230,7 @@ impl Poller {
         }
         let received = self.take_in(receiver, &answer, now, random).await;
         self.failures = 0;
-        self.plan(&answer, &received, under_way, now);
+        self.plan(&received, under_way, now);
         PollReport {
             received,
             problem: None,
@@ -271,10 +271,10 @@ impl Poller {
         all
     }
 
-    /// When to ask again after an answer.
+    /// When to ask again after an answer. Whether it said that there is more does not matter: where
+    /// something came it asks again at once, to acknowledge it, and where nothing came there is no more.
     fn plan(
         &mut self,
-        answer: &PollResponse,
         received: &[(Box<str>, Received)],
         under_way: Option<UnderWay>,
         now: Timestamp,
@@ -302,7 +302,6 @@ impl Poller {
         if wait > Duration::ZERO {
             self.hurried = 0;
         }
-        let _ = answer.more_available(); // the next request asks at once anyway if anything came
         self.due = now.saturating_add(wait);
     }
 

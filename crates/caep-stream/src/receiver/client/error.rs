@@ -40,6 +40,9 @@ pub enum ClientError {
     /// SETs to somebody else, or somebody else's to us.
     #[error("`aud` of the stream is not ours, or not what it was")]
     OtherAudience,
+    /// The stream is to be polled where the transmitter's endpoints may not be.
+    #[error("the stream is to be polled at an origin that was not allowed")]
+    Origin,
 }
 
 impl From<BodyError> for ClientError {
