@@ -248,8 +248,8 @@ impl Table {
             .into_iter()
             .map(|row| ((row.name, row.how), Mutex::new(Running::Not(row.run))))
             .unzip();
+        let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            let next = AtomicUsize::new(0);
             let (next, running) = (&next, &running);
             for _ in 0..AT_A_TIME {
                 scope.spawn(move || {
