@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::family::{Console, Family, everybody};
+use crate::family::{Clients, Family, everybody};
 use crate::network::SERVICES;
 use crate::random::Random;
 
@@ -16,6 +16,7 @@ pub(crate) fn run(kills: u64, seed: u64) -> Outcome<()> {
     let begun = Instant::now();
     let mut random = Random::new(seed);
     let mut family = Family::start()?;
+    let clients = family.clients();
     let mut sessions = Vec::new();
     let mut killed = 0;
     while killed < kills {
@@ -25,8 +26,8 @@ pub(crate) fn run(kills: u64, seed: u64) -> Outcome<()> {
         killed += next;
         for session in &sessions {
             for service in SERVICES {
-                let token = family.token(service, session)?;
-                family.wait_until_refused(service, &token)?;
+                let token = clients.token(service, session)?;
+                clients.wait_until_refused(service, &token)?;
             }
         }
         let seconds = begun.elapsed().as_secs();
@@ -47,10 +48,10 @@ fn kill_some(
     random: &mut Random,
     sessions: &mut Vec<String>,
 ) -> Outcome<()> {
-    let (console, first) = (family.console(), sessions.len());
+    let (clients, first) = (family.clients(), sessions.len());
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let revoking = scope.spawn(|| revoke(&console, first, &over, &count));
+        let revoking = scope.spawn(|| revoke(&clients, first, &over, &count));
         let killed = (0..kills).try_for_each(|_| {
             let names: Vec<&'static str> = everybody().collect();
             let nth = random.below(names.len() as u64);
@@ -74,7 +75,7 @@ fn kill_some(
 
 /// Revokes one session after the other until it is over.
 fn revoke(
-    console: &Console,
+    clients: &Clients,
     first: usize,
     over: &AtomicBool,
     count: &AtomicUsize,
@@ -83,7 +84,7 @@ fn revoke(
         if over.load(Ordering::SeqCst) {
             break;
         }
-        let revoked = console.revoke(&name_of(nth));
+        let revoked = clients.revoke(&name_of(nth));
         revoked.map_err(|error| error.to_string())?;
         count.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(5));

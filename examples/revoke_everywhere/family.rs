@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
@@ -24,10 +25,16 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(crate) struct Family {
     directory: tempfile::TempDir,
     network: Network,
-    names: Loopback,
     children: BTreeMap<&'static str, Child>,
-    tokens: Minter,
-    clock: SystemClock,
+    clients: Clients,
+}
+
+/// Whoever calls them: clients of the services with their tokens, and the console that ends sessions.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    names: Loopback,
+    tokens: Arc<Minter>,
+    clock: Arc<SystemClock>,
 }
 
 impl Family {
@@ -37,11 +44,14 @@ impl Family {
         store::prepare(directory.path())?;
         let network = Network::of_free_ports()?;
         let keys = store::signing_keys(directory.path())?;
+        let tokens = Minter::new(ISSUER, TokenType::access_token(), keys)?;
         let mut family = Self {
-            names: network.names()?,
-            tokens: Minter::new(ISSUER, TokenType::access_token(), keys)?,
+            clients: Clients {
+                names: network.names()?,
+                tokens: Arc::new(tokens),
+                clock: Arc::new(SystemClock::new()),
+            },
             children: BTreeMap::new(),
-            clock: SystemClock::new(),
             directory,
             network,
         };
@@ -49,7 +59,7 @@ impl Family {
             family.revive(name)?;
         }
         for service in SERVICES {
-            let ready = || family.get(service, "/ready", "") == Some(StatusCode::OK);
+            let ready = || family.clients.get(service, "/ready", "") == Some(StatusCode::OK);
             wait_until(ready).ok_or_else(|| format!("{service} does not get ready"))?;
         }
         Ok(family)
@@ -80,38 +90,8 @@ impl Family {
         }
     }
 
-    /// A client of `service` gets a token, in `session`.
-    pub(crate) fn token(&self, service: &str, session: &str) -> Outcome<String> {
-        let audience = audience(service);
-        let request = TokenRequest::new("alice", &audience, Duration::from_secs(600))
-            .with_session_id(session);
-        Ok(self.tokens.mint(&request, self.clock.now()?, &SystemRandom)?)
-    }
-
-    /// What `service` says to a call with this token, if it says anything.
-    pub(crate) fn call(&self, service: &str, token: &str) -> Option<StatusCode> {
-        self.get(service, "/things", token)
-    }
-
-    /// Waits until `service` refuses a token.
-    pub(crate) fn wait_until_refused(&self, service: &str, token: &str) -> Outcome<()> {
-        let refuses = || self.call(service, token) == Some(StatusCode::UNAUTHORIZED);
-        let waited = wait_until(refuses);
-        Ok(waited.ok_or_else(|| format!("{service} goes on to accept a token"))?)
-    }
-
-    fn get(&self, service: &str, path: &str, token: &str) -> Option<StatusCode> {
-        let request = Request::get(format!("{}{path}", audience(service)))
-            .header("authorization", format!("Bearer {token}"))
-            .body(Vec::new())
-            .ok()?;
-        let response = self.names.call(&request, A_CALL).ok()?;
-        Some(response.status())
-    }
-
-    /// The same in the hands of somebody else, who only talks to the provider.
-    pub(crate) fn console(&self) -> Console {
-        Console(self.names.clone())
+    pub(crate) fn clients(&self) -> Clients {
+        self.clients.clone()
     }
 
     /// Kills all of them, opens what they left behind, and counts what each service acted upon: each of
@@ -153,17 +133,44 @@ pub(crate) fn everybody() -> impl Iterator<Item = &'static str> {
     [PROVIDER].into_iter().chain(SERVICES)
 }
 
-/// Where sessions are ended.
-#[derive(Clone)]
-pub(crate) struct Console(Loopback);
+impl Clients {
+    /// A client of `service` gets a token, in `session`.
+    pub(crate) fn token(&self, service: &str, session: &str) -> Outcome<String> {
+        let audience = audience(service);
+        let request = TokenRequest::new("alice", &audience, Duration::from_secs(600))
+            .with_session_id(session);
+        Ok(self
+            .tokens
+            .mint(&request, self.clock.now()?, &SystemRandom)?)
+    }
 
-impl Console {
+    /// What `service` says to a call with this token, if it says anything.
+    pub(crate) fn call(&self, service: &str, token: &str) -> Option<StatusCode> {
+        self.get(service, "/things", token)
+    }
+
+    /// Waits until `service` refuses a token.
+    pub(crate) fn wait_until_refused(&self, service: &str, token: &str) -> Outcome<()> {
+        let refuses = || self.call(service, token) == Some(StatusCode::UNAUTHORIZED);
+        let waited = wait_until(refuses);
+        Ok(waited.ok_or_else(|| format!("{service} goes on to accept a token"))?)
+    }
+
+    fn get(&self, service: &str, path: &str, token: &str) -> Option<StatusCode> {
+        let request = Request::get(format!("{}{path}", audience(service)))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Vec::new())
+            .ok()?;
+        let response = self.names.call(&request, A_CALL).ok()?;
+        Some(response.status())
+    }
+
     /// Ends `session`. Asked again until it is known to be done; the provider does it once.
     pub(crate) fn revoke(&self, session: &str) -> Outcome<()> {
         let request = Request::post(format!("{ISSUER}/sessions/revoke"));
         let request = request.body(session.as_bytes().to_vec())?;
         let said_yes = |response: Response<Vec<u8>>| response.status().is_success();
-        let revoked = || self.0.call(&request, A_CALL).is_ok_and(said_yes);
+        let revoked = || self.names.call(&request, A_CALL).is_ok_and(said_yes);
         Ok(wait_until(revoked).ok_or("the provider does not revoke")?)
     }
 }

@@ -16,9 +16,7 @@ use m2m_crypto::{SecureRandom, SystemRandom};
 use m2m_revoke::{StoredOptions, StoredRevocations};
 use m2m_store::{Batch, Expected, Key, Store};
 use m2m_testkit::http::{Loopback, Server};
-use m2m_token::{
-    Audience, Issuers, RemoteKeySet, Scratch, TokenType, Verifier,
-};
+use m2m_token::{Audience, Issuers, RemoteKeySet, Scratch, TokenType, Verifier};
 use m2m_types::{Clock, SystemClock, Timestamp};
 use pollster::block_on;
 
@@ -279,5 +277,8 @@ impl Service {
 
 /// The value of `Authorization` that the provider pushes with.
 fn push_secret(name: &str, directory: &Path) -> Outcome<String> {
-    Ok(format!("Bearer {}", store::secret(directory, name, "push")?))
+    Ok(format!(
+        "Bearer {}",
+        store::secret(directory, name, "push")?
+    ))
 }

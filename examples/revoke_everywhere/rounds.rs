@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use crate::Outcome;
-use crate::family::Family;
+use crate::family::{Family, everybody};
 use crate::network::{PROVIDER, SERVICES};
 
 /// Who is killed, and when.
@@ -42,8 +42,9 @@ pub(crate) fn run(count: usize) -> Outcome<()> {
         sessions.push(session);
     }
     for service in SERVICES {
-        let token = family.token(service, "another-session")?;
-        if family.call(service, &token) != Some(StatusCode::OK) {
+        let clients = family.clients();
+        let token = clients.token(service, "another-session")?;
+        if clients.call(service, &token) != Some(StatusCode::OK) {
             return Err(format!("{service} refuses a session that was never revoked").into());
         }
     }
@@ -54,28 +55,41 @@ pub(crate) fn run(count: usize) -> Outcome<()> {
 
 /// Revokes a session while somebody dies, and says how long it took.
 fn revoke(family: &mut Family, session: &str, death: Death) -> Outcome<String> {
+    let clients = family.clients();
     let mut tokens = Vec::new();
     for service in SERVICES {
-        let token = family.token(service, session)?;
-        if family.call(service, &token) != Some(StatusCode::OK) {
+        let token = clients.token(service, session)?;
+        if clients.call(service, &token) != Some(StatusCode::OK) {
             return Err(format!("{service} refuses {session} before it is revoked").into());
         }
         tokens.push((service, token));
     }
-    if let Death::Before(name) = death {
-        family.kill(name)?;
-    }
-    let begun = Instant::now();
-    family.console().revoke(session)?;
-    let published = begun.elapsed();
     let (words, dead): (String, Vec<&'static str>) = match death {
         Death::Nobody => ("nobody is killed".into(), Vec::new()),
         Death::Before(name) => (format!("{name} is down"), vec![name]),
         Death::Behind(name) => (format!("{name} is killed at once"), vec![name]),
-        Death::Everybody => ("everybody is killed at once".into(), {
-            crate::family::everybody().collect()
-        }),
+        Death::Everybody => ("everybody is killed at once".into(), everybody().collect()),
     };
+    if let Death::Before(name) = death {
+        family.kill(name)?;
+    }
+    let begun = Instant::now();
+    clients.revoke(session)?;
+    let published = begun.elapsed();
+    // Each clock stops when its service refuses.
+    let waiting: Vec<_> = tokens
+        .into_iter()
+        .map(|(service, token)| {
+            let clients = clients.clone();
+            let wait = move || {
+                let waited = clients.wait_until_refused(service, &token);
+                waited
+                    .map(|()| begun.elapsed())
+                    .map_err(|error| error.to_string())
+            };
+            (service, std::thread::spawn(wait))
+        })
+        .collect();
     for name in &dead {
         family.kill(name)?;
     }
@@ -85,25 +99,13 @@ fn revoke(family: &mut Family, session: &str, death: Death) -> Outcome<String> {
     for name in dead {
         family.revive(name)?;
     }
-    // Side by side: each clock stops when its service refuses.
-    let family = &*family;
-    let refused = std::thread::scope(|scope| {
-        let waiting: Vec<_> = tokens
-            .iter()
-            .map(|(service, token)| {
-                scope.spawn(move || {
-                    let waited = family.wait_until_refused(service, token);
-                    waited.map(|()| begun.elapsed()).map_err(|error| error.to_string())
-                })
-            })
-            .collect();
-        let joined = waiting.into_iter().map(std::thread::ScopedJoinHandle::join);
-        joined.collect::<Vec<_>>()
-    });
-    let mut line = format!("{words:<28} durable after {}", milliseconds(published));
-    for ((service, _), refused) in tokens.iter().zip(refused) {
-        let time = refused.map_err(|_| "somebody panicked")??;
-        line.push_str(&format!(", {service} refuses after {}", milliseconds(time)));
+    let mut line = format!("{words:<27} durable after {}", milliseconds(published));
+    for (service, waiting) in waiting {
+        let refused = waiting.join().map_err(|_| "somebody panicked")??;
+        line.push_str(&format!(
+            ", {service} refuses after {}",
+            milliseconds(refused)
+        ));
     }
     Ok(line)
 }

@@ -140,7 +140,9 @@ impl Provider {
         ])?;
         let event = SecurityEvent::new(subject, SessionRevoked::new()).with_transaction(session);
         let name = m2m_crypto::sha256(session.as_bytes());
-        let (name, _) = name.split_first_chunk::<16>().ok_or("a hash has 32 bytes")?;
+        let (name, _) = name
+            .split_first_chunk::<16>()
+            .ok_or("a hash has 32 bytes")?;
         let name = IdempotencyKey::from_bytes(*name);
         let published = block_on(self.transmitter.publish(&event, name, self.now()?))?;
         Ok(status(match published {
