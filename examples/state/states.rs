@@ -7,6 +7,7 @@ mod pairs;
 mod random;
 mod revocations;
 mod secrets;
+mod telling;
 mod world;
 
 pub(crate) use random::Random;
@@ -35,6 +36,7 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
         Box::new(authority::Issuing),
         Box::new(deletions::Deletions),
         Box::new(secrets::Rotating),
+        Box::new(telling::Telling),
     ]
 }
 
