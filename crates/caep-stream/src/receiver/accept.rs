@@ -150,6 +150,9 @@ impl Receiver {
             )) if may_bring(source) && source.keys.met_unknown(compact) == UnknownKey::Wait => {
                 return Err(Received::Later(Postponed::KeyUnknown));
             }
+            Err(SetError::Token(VerifyError::IssuerUnknown { .. })) => {
+                return Err(Received::Refused(Refusal::Issuer));
+            }
             Err(error) => return Err(Received::Refused(Refusal::Set(error))),
         };
         // The last of the checks (RFC 8935 §2): whether it may come from there.
@@ -161,6 +164,10 @@ impl Receiver {
 
     /// Whose SET it says that it is. Everything else is decided by that: keys, audience, profile.
     fn source_of(&self, compact: &str, scratch: &mut Scratch) -> Result<&Source, Received> {
+        if let [only] = self.sources.as_slice() {
+            // Its verifier refuses those of others.
+            return Ok(only);
+        }
         let unverified = Unverified::danger_decode(compact, scratch);
         let unverified =
             unverified.map_err(|error| Received::Refused(Refusal::Set(SetError::Token(error))))?;
