@@ -245,7 +245,7 @@ fn set_012_a_subject_is_never_widened() {
         // A part that nobody understands narrows in a way that nobody knows.
         complex([("session", opaque("s")), ("x-zone", opaque("z"))]),
         complex([("user", user("alice")), ("x-zone", opaque("z"))]),
-        SubjectId::scim("/Users/1").unwrap(),
+        SubjectId::scim("/Groups/1").unwrap(),
     ]
     .into_iter()
     .enumerate()
