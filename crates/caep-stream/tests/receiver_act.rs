@@ -12,8 +12,8 @@ use caep_set::{
     ProvDelete, SecurityEvent, SessionRevoked, SessionsRevoked, SubjectId, TokenClaimsChange,
 };
 use caep_stream::receiver::{
-    Acted, Ceiling, EffectPolicy, Namespace, Outcome, Receiver, Release, ResolveSubject, Source,
-    Trust, TrustMatrix, TrustRule, VoidTarget,
+    ActError, Acted, Ceiling, EffectPolicy, Namespace, Outcome, Receiver, Release, ResolveSubject,
+    Source, Trust, TrustMatrix, TrustRule, VoidTarget,
 };
 use common::{A, B, NOW, RECEIVER, Transmitter, at, memory, open, push, revocations};
 use m2m_crypto::SystemRandom;
@@ -573,6 +573,44 @@ fn the_application_says_whom_an_address_means() {
         IdentifierRecycled::new(),
     );
     assert_eq!(outcome, Outcome::Told);
+}
+
+/// An application that gets it wrong.
+struct Wrong;
+
+impl ResolveSubject for Wrong {
+    fn resolve(&self, _: &str, _: &SubjectId, _: &Event) -> Vec<VoidTarget> {
+        let subject = "x".repeat(70_000).into();
+        let issuer = A.into();
+        vec![VoidTarget::Subject { issuer, subject }]
+    }
+}
+
+#[test]
+fn a_set_that_cannot_be_acted_upon_stays_and_does_not_keep_the_others() {
+    let world = World::new();
+    let receiver = world.receiver().with_resolver(Arc::new(Wrong));
+    let group = complex([("group", opaque("g"))]);
+    bring(
+        &receiver,
+        &world.a.set("1", group, SessionRevoked::new()),
+        NOW,
+    );
+    bring(
+        &receiver,
+        &world.a.set("2", opaque("s"), SessionRevoked::new()),
+        NOW + 1,
+    );
+    let report = block_on(receiver.act(&world.revocations, 9, at(NOW), &SystemRandom));
+    assert!(matches!(report.problem, Some(ActError::Revoke(_))));
+    assert_eq!(report.acted.len(), 1);
+    assert!(common::is_session_revoked(
+        world.revocations.revocations(),
+        A,
+        "s"
+    ));
+    let pending = block_on(receiver.inbox().pending(9)).unwrap();
+    assert_eq!(pending[0].token().token_id(), "1");
 }
 
 #[test]

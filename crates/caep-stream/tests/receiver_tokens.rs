@@ -32,9 +32,13 @@ impl World {
     }
 
     fn receiver(&self) -> Receiver {
+        self.receiver_by(Profile::ssf())
+    }
+
+    fn receiver_by(&self, profile: Profile) -> Receiver {
         let keys = SourceKeys::fixed(self.keys());
         let audience = Audience::exactly(RECEIVER);
-        let source = Source::new(A, keys, audience, Profile::ssf()).unwrap();
+        let source = Source::new(A, keys, audience, profile).unwrap();
         open(&memory().1, vec![source.danger_pushed_by_anybody()])
     }
 
@@ -318,4 +322,17 @@ fn set_004_set_005_set_006_what_does_not_conform_is_refused_and_what_is_unknown_
     let request = push(&set, None);
     let pushed = block_on(receiver.handle_push(&request, at(NOW), &SystemRandom));
     assert_eq!(pushed.received, Some(Received::New));
+}
+
+#[test]
+fn a_verification_beside_another_event_does_not_swallow_it() {
+    let world = World::new();
+    let receiver = world.receiver_by(Profile::rfc8417());
+    let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+    let both = json!({"events": {verification: {}, EVENT: {}}});
+    let set = world.sign(HEADER, &claims(&both));
+    let request = push(&set, None);
+    let pushed = block_on(receiver.handle_push(&request, at(NOW), &SystemRandom));
+    assert_eq!(pushed.received, Some(Received::New));
+    assert_eq!(block_on(receiver.inbox().pending(9)).unwrap().len(), 1);
 }
