@@ -20,6 +20,7 @@ use m2m_crypto::SystemRandom;
 use m2m_revoke::{StoredRevocations, Target, TokenFacts};
 use m2m_store::{Batch, Expected, Failure, Key, Space, Store};
 use pollster::block_on;
+use proptest::prelude::*;
 
 fn bring(receiver: &Receiver, set: &str, now: u64) {
     let pushed = block_on(receiver.handle_push(&push(set, None), at(now), &SystemRandom));
@@ -795,4 +796,64 @@ fn set_024_what_is_logged_of_a_set_is_one_line() {
         line.starts_with("voided 1 iss=\"https://a.example\" jti=\"j\\u{2028}1\""),
         "{line}"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever order they come in, however often, and whatever fails meanwhile: the same is void.
+    #[test]
+    fn set_010_order_repeats_and_failures_change_nothing_of_what_is_void(
+        steps in proptest::collection::vec((0..12_usize, 0..8_u8, 0..4_u8), 1..60),
+        rest in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let world = World::new();
+        let receiver = world.receiver();
+        // Twelve events: four users at three times each.
+        let event = |nth: usize| {
+            let when = NOW - 100 + 10 * (nth as u64 / 4);
+            let event = SecurityEvent::new(user(&format!("u{}", nth % 4)), AccountDisabled::new());
+            let event = event.with_time_of_event(at(when));
+            world.a.sign(&event, &nth.to_string(), RECEIVER, NOW)
+        };
+        let sets: Vec<String> = (0..12).map(event).collect();
+        let failures = [
+            Failure::NotWritten,
+            Failure::WrittenButUnknown,
+            Failure::NotWrittenAndUnknown,
+        ];
+        let push_it = |nth: usize| {
+            let request = push(&sets[nth], None);
+            let pushed = receiver.handle_push(&request, at(NOW), &SystemRandom);
+            block_on(pushed).response.status() == 202
+        };
+        let act_now = || block_on(receiver.act(&world.revocations, 5, at(NOW), &SystemRandom));
+        for (nth, fails, then) in steps {
+            if let Some(failure) = failures.get(usize::from(fails)) {
+                world.memory.fail_next(*failure);
+            }
+            push_it(nth);
+            if then > 0 {
+                if let Some(failure) = failures.get(usize::from(then)) {
+                    world.memory.fail_next(*failure);
+                }
+                act_now();
+            }
+        }
+        // A transmitter goes on until all are acknowledged.
+        for nth in rest {
+            let mut tries = 0;
+            while !push_it(nth) {
+                tries += 1;
+                prop_assert!(tries < 3);
+            }
+        }
+        while !act_now().acted.is_empty() {}
+        prop_assert!(block_on(receiver.inbox().pending(9)).unwrap().is_empty());
+        for subject in ["u0", "u1", "u2", "u3"] {
+            prop_assert!(!world.accepts(token(subject, NOW - 80), NOW));
+            prop_assert!(world.accepts(token(subject, NOW - 79), NOW));
+        }
+        prop_assert!(world.accepts(token("u4", NOW - 100), NOW));
+    }
 }
