@@ -8,6 +8,7 @@ mod pairs;
 mod random;
 mod revocations;
 mod secrets;
+mod telling;
 mod world;
 
 pub(crate) use random::Random;
@@ -37,6 +38,7 @@ pub(crate) fn actors() -> Vec<Box<dyn Actor>> {
         Box::new(deletions::Deletions),
         Box::new(secrets::Rotating),
         Box::new(inbox::Receiving),
+        Box::new(telling::Telling),
     ]
 }
 

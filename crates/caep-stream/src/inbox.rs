@@ -80,6 +80,12 @@ pub enum InboxError {
     /// The SET breaks a rule: it is answered with `invalid_request` and not recorded.
     #[error("the SET breaks a rule and is not recorded")]
     Violating,
+    /// Two sources of a receiver have the same issuer. Which of them would count?
+    #[error("two sources have the issuer {issuer:?}")]
+    SameIssuer {
+        /// Which.
+        issuer: Box<str>,
+    },
     /// Each time that a record was to be changed somebody else had changed it. Try again.
     #[error("a record was changed by somebody else each time; try again")]
     Contended,

@@ -93,6 +93,7 @@ pub use seen::SeenSets;
 pub use source::Source;
 pub use trust::{Trust, TrustMatrix, TrustRule};
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -138,7 +139,8 @@ impl Receiver {
     /// Opens the receiver called `name` in `store`, and loads what it needs before its first answer: the
     /// names of the SETs that it has, and what is known of each stream.
     ///
-    /// `name` is up to 16 of `a`-`z`, `0`-`9` and `-`. Nobody is believed anything until
+    /// `name` is up to 16 of `a`-`z`, `0`-`9` and `-`. Each source has an issuer of its own, and one stream.
+    /// Nobody is believed anything until
     /// [`Receiver::with_trust`].
     ///
     /// # Errors
@@ -150,6 +152,12 @@ impl Receiver {
         sources: Vec<Source>,
         random: &dyn SecureRandom,
     ) -> Result<Self, InboxError> {
+        let mut issuers = HashSet::new();
+        let again = |source: &&Source| !issuers.insert(source.issuer.clone());
+        if let Some(source) = sources.iter().find(again) {
+            let issuer = source.issuer.clone();
+            return Err(InboxError::SameIssuer { issuer });
+        }
         let profile = Profile::ssf();
         let inbox = Inbox::new(store, name, profile.clone())?;
         let seen = SeenSets::new(SEEN_LIMIT, random).map_err(InboxError::Random)?;

@@ -12,14 +12,15 @@ use caep_set::{
     ProvDelete, SecurityEvent, SessionRevoked, SessionsRevoked, SubjectId, TokenClaimsChange,
 };
 use caep_stream::receiver::{
-    Acted, Ceiling, EffectPolicy, Namespace, Outcome, Receiver, Release, ResolveSubject, Source,
-    Trust, TrustMatrix, TrustRule, VoidTarget,
+    ActError, Acted, Ceiling, EffectPolicy, Namespace, Outcome, Receiver, Release, ResolveSubject,
+    Source, Trust, TrustMatrix, TrustRule, VoidTarget,
 };
 use common::{A, B, NOW, RECEIVER, Transmitter, at, memory, open, push, revocations};
 use m2m_crypto::SystemRandom;
 use m2m_revoke::{StoredRevocations, Target, TokenFacts};
 use m2m_store::{Batch, Expected, Failure, Key, Space, Store};
 use pollster::block_on;
+use proptest::prelude::*;
 
 fn bring(receiver: &Receiver, set: &str, now: u64) {
     let pushed = block_on(receiver.handle_push(&push(set, None), at(now), &SystemRandom));
@@ -245,7 +246,7 @@ fn set_012_a_subject_is_never_widened() {
         // A part that nobody understands narrows in a way that nobody knows.
         complex([("session", opaque("s")), ("x-zone", opaque("z"))]),
         complex([("user", user("alice")), ("x-zone", opaque("z"))]),
-        SubjectId::scim("/Users/1").unwrap(),
+        SubjectId::scim("/Groups/1").unwrap(),
     ]
     .into_iter()
     .enumerate()
@@ -575,6 +576,44 @@ fn the_application_says_whom_an_address_means() {
     assert_eq!(outcome, Outcome::Told);
 }
 
+/// An application that gets it wrong.
+struct Wrong;
+
+impl ResolveSubject for Wrong {
+    fn resolve(&self, _: &str, _: &SubjectId, _: &Event) -> Vec<VoidTarget> {
+        let subject = "x".repeat(70_000).into();
+        let issuer = A.into();
+        vec![VoidTarget::Subject { issuer, subject }]
+    }
+}
+
+#[test]
+fn a_set_that_cannot_be_acted_upon_stays_and_does_not_keep_the_others() {
+    let world = World::new();
+    let receiver = world.receiver().with_resolver(Arc::new(Wrong));
+    let group = complex([("group", opaque("g"))]);
+    bring(
+        &receiver,
+        &world.a.set("1", group, SessionRevoked::new()),
+        NOW,
+    );
+    bring(
+        &receiver,
+        &world.a.set("2", opaque("s"), SessionRevoked::new()),
+        NOW + 1,
+    );
+    let report = block_on(receiver.act(&world.revocations, 9, at(NOW), &SystemRandom));
+    assert!(matches!(report.problem, Some(ActError::Revoke(_))));
+    assert_eq!(report.acted.len(), 1);
+    assert!(common::is_session_revoked(
+        world.revocations.revocations(),
+        A,
+        "s"
+    ));
+    let pending = block_on(receiver.inbox().pending(9)).unwrap();
+    assert_eq!(pending[0].token().token_id(), "1");
+}
+
 #[test]
 fn set_021_beyond_its_ceiling_everything_is_held_also_after_a_restart() {
     let world = World::new();
@@ -757,4 +796,64 @@ fn set_024_what_is_logged_of_a_set_is_one_line() {
         line.starts_with("voided 1 iss=\"https://a.example\" jti=\"j\\u{2028}1\""),
         "{line}"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever order they come in, however often, and whatever fails meanwhile: the same is void.
+    #[test]
+    fn set_010_order_repeats_and_failures_change_nothing_of_what_is_void(
+        steps in proptest::collection::vec((0..12_usize, 0..8_u8, 0..4_u8), 1..60),
+        rest in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let world = World::new();
+        let receiver = world.receiver();
+        // Twelve events: four users at three times each.
+        let event = |nth: usize| {
+            let when = NOW - 100 + 10 * (nth as u64 / 4);
+            let event = SecurityEvent::new(user(&format!("u{}", nth % 4)), AccountDisabled::new());
+            let event = event.with_time_of_event(at(when));
+            world.a.sign(&event, &nth.to_string(), RECEIVER, NOW)
+        };
+        let sets: Vec<String> = (0..12).map(event).collect();
+        let failures = [
+            Failure::NotWritten,
+            Failure::WrittenButUnknown,
+            Failure::NotWrittenAndUnknown,
+        ];
+        let push_it = |nth: usize| {
+            let request = push(&sets[nth], None);
+            let pushed = receiver.handle_push(&request, at(NOW), &SystemRandom);
+            block_on(pushed).response.status() == 202
+        };
+        let act_now = || block_on(receiver.act(&world.revocations, 5, at(NOW), &SystemRandom));
+        for (nth, fails, then) in steps {
+            if let Some(failure) = failures.get(usize::from(fails)) {
+                world.memory.fail_next(*failure);
+            }
+            push_it(nth);
+            if then > 0 {
+                if let Some(failure) = failures.get(usize::from(then)) {
+                    world.memory.fail_next(*failure);
+                }
+                act_now();
+            }
+        }
+        // A transmitter goes on until all are acknowledged.
+        for nth in rest {
+            let mut tries = 0;
+            while !push_it(nth) {
+                tries += 1;
+                prop_assert!(tries < 3);
+            }
+        }
+        while !act_now().acted.is_empty() {}
+        prop_assert!(block_on(receiver.inbox().pending(9)).unwrap().is_empty());
+        for subject in ["u0", "u1", "u2", "u3"] {
+            prop_assert!(!world.accepts(token(subject, NOW - 80), NOW));
+            prop_assert!(world.accepts(token(subject, NOW - 79), NOW));
+        }
+        prop_assert!(world.accepts(token("u4", NOW - 100), NOW));
+    }
 }

@@ -241,6 +241,43 @@ fn set_008_nobody_speaks_for_another() {
 }
 
 #[test]
+fn set_008_what_nobody_believes_can_be_refused() {
+    let world = World::new();
+    let (_, store) = memory();
+    let source = world.a.source().pushed_with(secret("Bearer of-a"));
+    let receiver = open(&store, vec![source.refusing_what_is_ignored()]);
+    let about = |jti: &str, iss: &str| {
+        let alice = SubjectId::issuer_subject(iss, "alice").unwrap();
+        world.a.set(jti, alice, SessionRevoked::new())
+    };
+    let pushed = handle(&receiver, &push(&about("1", B), Some("Bearer of-a")));
+    assert_eq!(code(&pushed), "access_denied");
+    assert_eq!(pushed.received, Some(Received::Refused(Refusal::Ignored)));
+    let pushed = handle(&receiver, &push(&about("2", A), Some("Bearer of-a")));
+    assert_eq!(pushed.received, Some(Received::New));
+    let verification = world.a.verification("3", None, NOW);
+    let pushed = handle(&receiver, &push(&verification, Some("Bearer of-a")));
+    assert_eq!(
+        pushed.response.status(),
+        202,
+        "the stream itself is no matter of belief"
+    );
+}
+
+#[test]
+fn each_issuer_is_one_source() {
+    let world = World::new();
+    let (_, store) = memory();
+    let sources = vec![world.a.source(), world.b.source(), world.a.source()];
+    let opened = block_on(Receiver::open(store, "test", sources, &SystemRandom));
+    let issuer = A.into();
+    assert_eq!(
+        opened.map(drop).unwrap_err(),
+        caep_stream::InboxError::SameIssuer { issuer }
+    );
+}
+
+#[test]
 fn while_a_secret_is_replaced_both_are_taken() {
     let world = World::new();
     let (_, store) = memory();

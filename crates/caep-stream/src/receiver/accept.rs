@@ -1,16 +1,18 @@
 //! Taking a SET in: from the bytes that somebody sent to a record that survives, or a refusal.
 
-use caep_set::{AuthenticSet, ErrorCode, SetError, StreamStatus, Verdict};
+use caep_set::{
+    AuthenticSet, ErrorCode, Event, SecurityEventToken, SetError, StreamStatus, Verdict,
+};
 use m2m_crypto::SecureRandom;
 use m2m_token::{Scratch, Unverified, VerifyError};
 use m2m_types::Timestamp;
 
 use crate::inbox::{InboxError, Recorded, SetName};
-use crate::receiver::Receiver;
 use crate::receiver::heartbeat::{Beat, Heard, NotHeard};
 use crate::receiver::kept::Kept;
 use crate::receiver::keys::UnknownKey;
 use crate::receiver::source::Source;
+use crate::receiver::{Receiver, Trust};
 
 /// How often the state of a stream is read again because somebody else has changed it.
 const ATTEMPTS: usize = 8;
@@ -66,6 +68,9 @@ pub enum Refusal {
     /// It is about a stream that is not ours.
     #[error("it is about another stream than ours")]
     Stream,
+    /// Its transmitter is not believed this, and [`Source::refusing_what_is_ignored`] was said.
+    #[error("its transmitter is not believed this")]
+    Ignored,
     /// The name that it was delivered under is not its `jti`.
     #[error("it was delivered under another name than its `jti`")]
     Name,
@@ -98,7 +103,7 @@ impl Refusal {
                 ErrorCode::InvalidRequest
             }
             Self::Issuer => ErrorCode::InvalidIssuer,
-            Self::Sender => ErrorCode::AccessDenied,
+            Self::Sender | Self::Ignored => ErrorCode::AccessDenied,
             Self::Set(error) => error.code(),
             Self::State => ErrorCode::InvalidState,
         }
@@ -129,8 +134,20 @@ impl Receiver {
         {
             return Received::Refused(Refusal::Name);
         }
+        if source.refuses_ignored && set.token().is_some_and(|token| self.ignores(token)) {
+            return Received::Refused(Refusal::Ignored);
+        }
         let recorded = self.record(source, &set, now, random).await;
         recorded.unwrap_or_else(|error| Received::Later(Postponed::NotRecorded(error)))
+    }
+
+    /// Whether nobody here believes it. What is about the stream itself is not a matter of belief.
+    fn ignores(&self, token: &SecurityEventToken) -> bool {
+        let is_of_the_stream = matches!(
+            token.event(),
+            Some(Event::Verification(_) | Event::StreamUpdated(_))
+        );
+        !is_of_the_stream && self.matrix.judge(token) == Trust::Ignore
     }
 
     fn authenticate(
@@ -150,6 +167,9 @@ impl Receiver {
             )) if may_bring(source) && source.keys.met_unknown(compact) == UnknownKey::Wait => {
                 return Err(Received::Later(Postponed::KeyUnknown));
             }
+            Err(SetError::Token(VerifyError::IssuerUnknown { .. })) => {
+                return Err(Received::Refused(Refusal::Issuer));
+            }
             Err(error) => return Err(Received::Refused(Refusal::Set(error))),
         };
         // The last of the checks (RFC 8935 §2): whether it may come from there.
@@ -161,6 +181,10 @@ impl Receiver {
 
     /// Whose SET it says that it is. Everything else is decided by that: keys, audience, profile.
     fn source_of(&self, compact: &str, scratch: &mut Scratch) -> Result<&Source, Received> {
+        if let [only] = self.sources.as_slice() {
+            // Its verifier refuses those of others.
+            return Ok(only);
+        }
         let unverified = Unverified::danger_decode(compact, scratch);
         let unverified =
             unverified.map_err(|error| Received::Refused(Refusal::Set(SetError::Token(error))))?;

@@ -60,7 +60,8 @@ pub struct Acted {
 pub struct ActReport {
     /// Each SET that was acted upon.
     pub acted: Vec<Acted>,
-    /// Why it stopped, if it did not come to the end. The rest is still there.
+    /// The first thing that went wrong, if something did: a SET that could not be acted upon, or a store
+    /// that failed, after which nothing else was tried. What was not acted upon is still there.
     pub problem: Option<ActError>,
 }
 
@@ -74,6 +75,16 @@ pub enum ActError {
     /// What it voids could not be voided.
     #[error("{0}")]
     Revoke(StoredRevokeError),
+}
+
+impl ActError {
+    fn is_of_the_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Inbox(InboxError::Store(_))
+                | Self::Revoke(StoredRevokeError::NotStored(_) | StoredRevokeError::Unknown(_))
+        )
+    }
 }
 
 impl From<InboxError> for ActError {
@@ -196,10 +207,13 @@ impl Receiver {
             let acted = self.act_upon(&set, revocations, &effects, now, random);
             match acted.await {
                 Ok(outcome) => report.acted.push(Acted { set, outcome }),
-                Err(error) => {
+                // The others would fail like this one.
+                Err(error) if error.is_of_the_store() => {
                     report.problem = Some(error);
                     break;
                 }
+                // It stays, and does not keep the others.
+                Err(error) => report.problem = report.problem.or(Some(error)),
             }
         }
         report

@@ -158,7 +158,7 @@ impl Beat {
         let least = u64::from(self.min_interval).max(1);
         let pause = u64::from(after.unwrap_or(0)).max(2 * least).min(MAX_PAUSE);
         self.next = self.next.max(now.unix_seconds().saturating_add(pause));
-        self.asked.pop();
+        // It may have taken it all the same: an answer is still known.
     }
 
     /// Takes in what the transmitter says of the stream called `stream_id`. `None` if `token` says
@@ -170,7 +170,10 @@ impl Beat {
         now: Timestamp,
     ) -> Option<Result<Heard, NotHeard>> {
         let event = token.event()?;
-        if !matches!(event, Event::Verification(_) | Event::StreamUpdated(_)) {
+        let is_its_own =
+            |event: &Event| matches!(event, Event::Verification(_) | Event::StreamUpdated(_));
+        // One that says something else as well is to be acted upon like any other.
+        if !token.events().iter().all(is_its_own) {
             return None;
         }
         let named = match token.subject().map(|subject| subject.format()) {

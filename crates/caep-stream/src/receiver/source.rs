@@ -39,6 +39,7 @@ pub struct Source {
     pub(crate) ceiling: Ceiling,
     pub(crate) effects: EffectPolicy,
     pub(crate) heartbeat: HeartbeatPolicy,
+    pub(crate) refuses_ignored: bool,
     stream_id: Mutex<Option<Box<str>>>,
     beat: Mutex<Beat>,
 }
@@ -77,6 +78,7 @@ impl Source {
             ceiling: Ceiling::default(),
             effects: EffectPolicy::default(),
             heartbeat: HeartbeatPolicy::default(),
+            refuses_ignored: false,
             stream_id: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
         })
@@ -126,6 +128,15 @@ impl Source {
     #[must_use]
     pub fn with_heartbeat(mut self, heartbeat: HeartbeatPolicy) -> Self {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// What the trust matrix ignores is refused with `access_denied` when it comes, so that the transmitter
+    /// hears of it. Without this it is acknowledged: a transmitter that gives up streams whose SETs are
+    /// refused keeps this one, and learns nothing of whom we believe what.
+    #[must_use]
+    pub fn refusing_what_is_ignored(mut self) -> Self {
+        self.refuses_ignored = true;
         self
     }
 

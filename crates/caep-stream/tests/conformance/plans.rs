@@ -1,0 +1,410 @@
+//! The plans: which modules there are, by their names in the suite, and what became of each.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use m2m_testkit::http::Loopback;
+
+use crate::control;
+use crate::delivered;
+use crate::mock::{Mock, Profile};
+use crate::receiver_host::ReceiverHost;
+use crate::receivers::{self, Run};
+use crate::report::{Report, Stop};
+use crate::tester::{Delivery, Tester};
+use crate::transmitter_host::TransmitterHost;
+
+/// A module for transmitters.
+type Module = fn(&Tester, &mut Report) -> Result<(), Stop>;
+
+const PUSHED: &[Delivery] = &[Delivery::Push];
+const POLLED: &[Delivery] = &[Delivery::Poll, Delivery::LongPoll];
+/// How SETs come does not matter to them, but how the stream is made.
+const EITHER: &[Delivery] = &[Delivery::Push, Delivery::Poll];
+const ALL: &[Delivery] = &[Delivery::Push, Delivery::Poll, Delivery::LongPoll];
+
+/// The 21 modules of the plan for transmitters, and behind them the one of the interoperability profile.
+pub(crate) const TRANSMITTER: [(&str, &[Delivery], Module); 21 + 1] = [
+    ("transmitter-metadata", EITHER, control::metadata),
+    ("stream-control-happy-path", EITHER, control::happy_path),
+    (
+        "stream-control-error-create-stream-with-broken-input",
+        EITHER,
+        control::broken_input,
+    ),
+    (
+        "stream-control-error-create-stream-with-invalid-token",
+        EITHER,
+        control::create_with_invalid_token,
+    ),
+    (
+        "stream-control-error-create-stream-with-duplicate-config",
+        EITHER,
+        control::duplicate,
+    ),
+    (
+        "stream-control-error-read-stream-with-invalid-token",
+        EITHER,
+        control::read_with_invalid_token,
+    ),
+    (
+        "stream-control-error-read-unknown-stream",
+        EITHER,
+        control::read_unknown,
+    ),
+    (
+        "stream-control-error-update-stream-with-invalid-token",
+        EITHER,
+        control::update_with_invalid_token,
+    ),
+    (
+        "stream-control-error-update-stream-with-invalid-body",
+        EITHER,
+        control::update_with_invalid_body,
+    ),
+    (
+        "stream-control-error-update-unknown-stream",
+        EITHER,
+        control::update_unknown,
+    ),
+    (
+        "stream-control-error-replace-stream-with-invalid-token",
+        EITHER,
+        control::replace_with_invalid_token,
+    ),
+    (
+        "stream-control-error-replace-stream-with-invalid-body",
+        EITHER,
+        control::replace_with_invalid_body,
+    ),
+    (
+        "stream-control-error-replace-unknown-stream",
+        EITHER,
+        control::replace_unknown,
+    ),
+    (
+        "stream-control-error-delete-stream-with-invalid-token",
+        EITHER,
+        control::delete_with_invalid_token,
+    ),
+    (
+        "stream-control-error-delete-unknown-stream",
+        EITHER,
+        control::delete_unknown,
+    ),
+    ("stream-subject-control", EITHER, control::subjects),
+    (
+        "transmitter-stream-verification-push",
+        PUSHED,
+        delivered::push,
+    ),
+    (
+        "transmitter-stream-verification-error-push-no-auth",
+        PUSHED,
+        delivered::push_without_authorization,
+    ),
+    (
+        "transmitter-stream-verification-poll-only",
+        POLLED,
+        delivered::poll_only,
+    ),
+    (
+        "transmitter-stream-verification-poll-and-ack",
+        POLLED,
+        delivered::poll_and_acknowledge,
+    ),
+    (
+        "transmitter-stream-verification-ack-only",
+        POLLED,
+        delivered::acknowledge_only,
+    ),
+    (
+        "transmitter-stream-caep-interop",
+        ALL,
+        delivered::caep_interop,
+    ),
+];
+
+/// The 6 modules of the plan for receivers, and behind them the one of the interoperability profile.
+pub(crate) const RECEIVER: [(&str, Profile, receivers::Module); 6 + 1] = [
+    ("receiver-happypath", Profile::Ssf, receivers::happy_path),
+    (
+        "receiver-stream-create-delete",
+        Profile::Ssf,
+        receivers::create_delete,
+    ),
+    (
+        "receiver-stream-status-update",
+        Profile::Ssf,
+        receivers::status_update,
+    ),
+    (
+        "receiver-stream-verification",
+        Profile::Ssf,
+        receivers::verification,
+    ),
+    (
+        "receiver-unsolicited-stream-verification",
+        Profile::Ssf,
+        receivers::unsolicited_verification,
+    ),
+    (
+        "receiver-stream-supported-events",
+        Profile::Ssf,
+        receivers::supported_events,
+    ),
+    (
+        "receiver-stream-caep-interop",
+        Profile::Interop,
+        receivers::caep_interop,
+    ),
+];
+
+/// What the suite's transmitter does and no module is about. They are ours, and not counted among its.
+const QUIRKS: [(&str, Profile, receivers::Module); 5] = [
+    (
+        "quirk: not in the profile",
+        Profile::Interop,
+        receivers::quirk_not_in_profile,
+    ),
+    (
+        "quirk: one stream each",
+        Profile::Ssf,
+        receivers::quirk_one_stream,
+    ),
+    (
+        "quirk: disabled for good",
+        Profile::Ssf,
+        receivers::quirk_disabled_for_good,
+    ),
+    (
+        "quirk: insufficient scope",
+        Profile::Ssf,
+        receivers::quirk_insufficient_scope,
+    ),
+    ("quirk: subjects", Profile::Ssf, receivers::quirk_subjects),
+];
+
+/// One row of the table: a module, how SETs are delivered, and how to find out.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) how: &'static str,
+    pub(crate) run: Box<dyn FnOnce() -> Report + Send>,
+}
+
+/// A row that is run, or was.
+enum Running {
+    Not(Box<dyn FnOnce() -> Report + Send>),
+    Meanwhile,
+    Done(Report),
+}
+
+impl Running {
+    fn finish(&mut self) {
+        if let Self::Not(run) = std::mem::replace(self, Self::Meanwhile) {
+            *self = Self::Done(run());
+        }
+    }
+}
+
+/// How many rows run at a time.
+const AT_A_TIME: usize = 12;
+
+/// What became of all of them.
+pub(crate) struct Table {
+    filter: Option<String>,
+    quiet: bool,
+    begun: Instant,
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Table {
+    pub(crate) fn new(filter: Option<String>, quiet: bool) -> Self {
+        Self {
+            filter,
+            quiet,
+            begun: Instant::now(),
+            passed: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_none_or(|part| name.contains(part.as_str()))
+    }
+
+    pub(crate) fn heading(&self, text: &str) {
+        println!("\n{text}");
+    }
+
+    /// Runs rows, some at a time: each has its own ports, and mostly waits. They are told in their order.
+    pub(crate) fn run(&mut self, rows: Vec<Row>) {
+        let (told, running): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(|row| ((row.name, row.how), Mutex::new(Running::Not(row.run))))
+            .unzip();
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let (next, running) = (&next, &running);
+            for _ in 0..AT_A_TIME {
+                scope.spawn(move || {
+                    while let Some(place) = running.get(next.fetch_add(1, Ordering::SeqCst)) {
+                        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                        place.finish();
+                    }
+                });
+            }
+        });
+        for ((name, how), running) in told.into_iter().zip(running) {
+            let running = running.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let Running::Done(report) = running else {
+                self.failed.push(format!("{name}, {how}: it did not run"));
+                continue;
+            };
+            self.row(&name, how, &report);
+        }
+    }
+
+    fn row(&mut self, name: &str, how: &str, report: &Report) {
+        let passed = report.passed();
+        match passed {
+            true => self.passed += 1,
+            false => self.failed.push(format!("{name}, {how}")),
+        }
+        if !passed || !self.quiet {
+            println!("  {name:<58} {how:<9} {report}");
+        }
+    }
+
+    pub(crate) fn end(&self) -> ExitCode {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        println!(
+            "\n{} rows passed, {} failed, in {seconds:.1} s",
+            self.passed,
+            self.failed.len()
+        );
+        for name in &self.failed {
+            println!("  FAILED {name}");
+        }
+        match self.failed.is_empty() && (self.passed > 0 || self.filter.is_some()) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    /// Says of how many modules all runs passed: those of the plan, and the one of the profile.
+    fn count(&self, of: &str, names: &BTreeSet<&str>) {
+        let failed = |name: &&&str| {
+            let name = format!("{name}, ");
+            self.failed.iter().any(|failed| failed.starts_with(&name))
+        };
+        let passed = names.iter().filter(|name| !failed(name));
+        let (interop, plan): (Vec<&&str>, Vec<&&str>) =
+            passed.partition(|name| name.ends_with("caep-interop"));
+        println!("  {of}: {}+{} modules passed", plan.len(), interop.len());
+    }
+}
+
+pub(crate) fn transmitters(table: &mut Table) {
+    table.heading("Transmitter, 21+1 modules of the suite (openid-ssf-…)");
+    let (mut names, mut rows) = (BTreeSet::new(), Vec::new());
+    for delivery in ALL {
+        for (name, deliveries, module) in TRANSMITTER {
+            if !deliveries.contains(delivery) || !table.wants(name) {
+                continue;
+            }
+            let run = move || {
+                let network = Loopback::new();
+                let host = TransmitterHost::start(&network);
+                run_transmitter(&host, &network, *delivery, module)
+            };
+            rows.push(Row {
+                name: name.to_owned(),
+                how: how(*delivery),
+                run: Box::new(run),
+            });
+            names.insert(name);
+        }
+    }
+    table.run(rows);
+    table.count("transmitter", &names);
+}
+
+/// Runs one module against one transmitter.
+pub(crate) fn run_transmitter(
+    host: &TransmitterHost,
+    network: &Loopback,
+    delivery: Delivery,
+    module: Module,
+) -> Report {
+    let tester = Tester::new(
+        host.issuer(),
+        host.token(),
+        network,
+        delivery,
+        host.trigger(),
+    );
+    let mut report = Report::default();
+    // Why it stopped, the report says.
+    let _ = module(&tester, &mut report);
+    report
+}
+
+pub(crate) fn receivers(table: &mut Table) {
+    table.heading("Receiver, 6+1 modules of the suite (openid-ssf-…)");
+    let (mut names, mut rows) = (BTreeSet::new(), Vec::new());
+    for delivery in ALL {
+        for (name, profile, module) in RECEIVER.into_iter().chain(QUIRKS) {
+            if !table.wants(name) {
+                continue;
+            }
+            let run = move || {
+                let network = Loopback::new();
+                let mock = Mock::new(profile, &network);
+                run_receiver(&mock, &network, *delivery, module)
+            };
+            rows.push(Row {
+                name: name.to_owned(),
+                how: how(*delivery),
+                run: Box::new(run),
+            });
+            if RECEIVER.iter().any(|(known, ..)| *known == name) {
+                names.insert(name);
+            }
+        }
+    }
+    table.run(rows);
+    table.count("receiver", &names);
+}
+
+/// Runs one module against one receiver, which reaches the mock by `network`.
+pub(crate) fn run_receiver(
+    mock: &Mock,
+    network: &Loopback,
+    delivery: Delivery,
+    module: receivers::Module,
+) -> Report {
+    let mut report = Report::default();
+    let mut receiver = ReceiverHost::new(network, delivery);
+    let mut run = Run {
+        mock,
+        receiver: &mut receiver,
+        report: &mut report,
+    };
+    // Why it stopped, the report says.
+    let _ = module(&mut run);
+    report
+}
+
+pub(crate) fn how(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Push => "push",
+        Delivery::Poll => "poll",
+        Delivery::LongPoll => "long poll",
+    }
+}
