@@ -9,6 +9,7 @@ pub mod ours;
 pub mod peers;
 pub mod report;
 pub mod requests;
+pub mod secrets;
 pub mod store;
 pub mod threads;
 pub mod timing;

@@ -10,7 +10,7 @@ use m2m_peers::report::{self, Measured};
 use m2m_peers::store::commits;
 use m2m_peers::store::compare::write_until_killed;
 use m2m_peers::timing::Effort;
-use m2m_peers::{ours, peers, requests, store};
+use m2m_peers::{ours, peers, requests, secrets, store};
 
 const USAGE: &str = "\
 m2m-peers list [filter]          the ids of the contenders
@@ -81,6 +81,7 @@ fn recipes() -> Vec<Recipe> {
         recipes.insert(last.map_or(recipes.len(), |last| last + 1), ours);
     }
     recipes.extend(requests::recipes());
+    recipes.extend(secrets::recipes());
     recipes
 }
 

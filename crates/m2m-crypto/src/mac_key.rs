@@ -6,7 +6,11 @@ use std::fmt;
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
 use crate::mac_secret::refuse_public;
+#[cfg(target_arch = "x86_64")]
+use crate::memory::Wiped;
 use crate::memory::with_scrubbed_stack;
+#[cfg(target_arch = "x86_64")]
+use crate::midstates::{self, Midstates};
 use crate::private_key::secret_member;
 use crate::verifying_key::{check_algorithm, check_kind};
 use crate::{
@@ -47,6 +51,9 @@ pub struct MacKey {
 
 enum Prepared {
     Ring(ring::MacKey),
+    /// HS256 where the processor has instructions for it; see [`Midstates`].
+    #[cfg(target_arch = "x86_64")]
+    Midstates(Wiped<Midstates>),
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs(aws_lc_rs::MacKey),
 }
@@ -87,7 +94,7 @@ impl MacKey {
         refuse_public(secret.expose_secret())?;
         let secret = secret.expose_secret();
         let prepared = match backend {
-            Backend::Ring => Prepared::Ring(ring::MacKey::prepare(algorithm, secret)?),
+            Backend::Ring => Prepared::by_ring(algorithm, secret)?,
             #[cfg(feature = "aws-lc-rs")]
             Backend::AwsLcRs => Prepared::AwsLcRs(aws_lc_rs::MacKey::prepare(algorithm, secret)?),
         };
@@ -162,6 +169,11 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.verify(message, tag),
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Midstates(key) => match constant_time_eq(&key.mac(message), tag) {
+                true => Ok(()),
+                false => Err(SignatureError),
+            },
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.verify(message, tag),
         }
@@ -182,6 +194,8 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.sign(message, tag),
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Midstates(key) => Ok(put(&key.mac(message), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign(message, tag),
         }
@@ -230,6 +244,8 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.sign_parts(parts, tag),
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Midstates(key) => Ok(put(&key.mac_parts(parts), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign_parts(parts, tag),
         }
@@ -245,6 +261,8 @@ impl MacKey {
     pub fn backend(&self) -> Backend {
         match self.prepared {
             Prepared::Ring(_) => Backend::Ring,
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Midstates(_) => Backend::Ring,
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(_) => Backend::AwsLcRs,
         }
@@ -255,6 +273,26 @@ impl MacKey {
     pub fn signature_bytes(&self) -> usize {
         tag_bytes(self.algorithm)
     }
+}
+
+impl Prepared {
+    fn by_ring(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        #[cfg(target_arch = "x86_64")]
+        if algorithm == Algorithm::Hs256 && midstates::are_quicker() {
+            return Ok(Self::Midstates(Wiped::new(|| Midstates::new(secret))));
+        }
+        ring::MacKey::prepare(algorithm, secret).map(Self::Ring)
+    }
+}
+
+/// Puts `made` at the front of `tag`, which is long enough.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn put<const N: usize>(made: &[u8; N], tag: &mut [u8]) -> usize {
+    if let Some(front) = tag.first_chunk_mut() {
+        *front = *made;
+    }
+    N
 }
 
 impl fmt::Debug for MacKey {

@@ -1,10 +1,13 @@
-//! The one file with `unsafe`: memory that is wiped before it is freed, and a fast constant-time
+//! With its part `locked` the one file with `unsafe`: memory that is wiped before it is freed, and a fast constant-time
 //! comparison.
 
 #![allow(
     unsafe_code,
     reason = "a library's memory can be wiped, and vector registers used, in no other way"
 )]
+
+#[cfg(all(feature = "locked-memory", target_os = "linux"))]
+pub(crate) mod locked;
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -100,6 +103,18 @@ fn one_frame_deeper<R>(run: impl FnOnce() -> R) -> R {
 fn scrub_stack<const BYTES: usize>() {
     // Whoever may look at the array, as `black_box` pretends to, must find the zeroes there.
     black_box(&mut [0_u8; BYTES]);
+}
+
+/// The whole blocks of 64 bytes that `data` begins with, and the rest: what `as_chunks` does from Rust
+/// 1.88 on.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn blocks_of(data: &[u8]) -> (&[[u8; 64]], &[u8]) {
+    let (whole, rest) = data.split_at(data.len() / 64 * 64);
+    // SAFETY: the pointer is that of a slice of `whole.len()` bytes, which are so many times 64; an array
+    // of bytes has alignment 1 and allows every content; the lifetime is that of `data`.
+    let blocks = unsafe { std::slice::from_raw_parts(whole.as_ptr().cast(), whole.len() / 64) };
+    (blocks, rest)
 }
 
 /// Whether `a` and `b` are equal, in a time that depends on their lengths and not on their content.

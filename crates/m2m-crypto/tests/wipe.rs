@@ -145,8 +145,9 @@ fn a_dropped_mac_key_leaves_nothing_at_all() {
             let mut tag = [0; 64];
             key.sign(b"message", &mut tag).unwrap();
             let freed = freed_by(|| drop(key));
+            // Two states of SHA-256 at least.
             assert!(
-                freed.len() > 100,
+                freed.len() >= 64,
                 "{algorithm}: the block of the prepared key"
             );
             // Not a byte of the inner and outer states, which forge as well as the secret does.

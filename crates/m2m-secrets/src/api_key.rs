@@ -167,13 +167,30 @@ impl KeyFormat {
     /// [`MalformedKey`]; [`MalformedKey::Checksum`] is a typo, and the others are no key of this format.
     #[inline]
     pub fn parse<'k>(&self, text: &'k [u8]) -> Result<PresentedKey<'k>, MalformedKey> {
+        self.parse_beside(text, |_| ()).map(|(key, ())| key)
+    }
+
+    /// [`Self::parse`] with something begun before the characters are looked at, which takes a while:
+    /// `begin` is given the bytes where the id stands, whatever they are.
+    #[inline]
+    pub(crate) fn parse_beside<'k, R>(
+        &self,
+        text: &'k [u8],
+        begin: impl FnOnce(&[u8; KEY_ID_BYTES]) -> R,
+    ) -> Result<(PresentedKey<'k>, R), MalformedKey> {
         let malformed = |why: fn(&Self, &[u8]) -> MalformedKey| why(self, text);
         let tail = text.strip_prefix(self.head.as_bytes());
         let tail: &[u8; TAIL_BYTES] = tail
             .and_then(|tail| tail.try_into().ok())
             .ok_or_else(|| malformed(Self::why_not_framed))?;
-        PresentedKey::read(tail, &self.checksum)
-            .map_err(|malformed| malformed.behind(self.head.len()))
+        let (id, _) = tail
+            .split_first_chunk()
+            .expect("a tail begins with a key id");
+        let begun = begin(id);
+        match PresentedKey::read(tail, &self.checksum) {
+            Ok(key) => Ok((key, begun)),
+            Err(malformed) => Err(malformed.behind(self.head.len())),
+        }
     }
 
     /// `prefix_environment_`.

@@ -2,6 +2,7 @@
 
 mod event;
 mod leak;
+mod record;
 
 use std::num::NonZeroU32;
 use std::time::Duration;

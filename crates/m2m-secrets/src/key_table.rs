@@ -176,9 +176,11 @@ impl KeyTable {
     /// that alarm who merely knows an id.
     #[inline]
     pub fn check(&self, text: &[u8], now: Timestamp) -> Result<VerifiedKey<'_>, KeyRefusal> {
-        let key = self.hasher.format().parse(text);
-        let key = key.map_err(KeyRefusal::Malformed)?;
-        let (id, slot) = self.prove(key)?;
+        // The memory that is looked up is waited for while the checksum is reckoned.
+        let format = self.hasher.format();
+        let parsed = format.parse_beside(text, |id| self.slots.find(id));
+        let (key, found) = parsed.map_err(KeyRefusal::Malformed)?;
+        let (id, slot) = self.prove(key, found)?;
         let owner = self.owner_of(slot);
         match slot.accepted_until() {
             Some(until) if until == Timestamp::MIN => {
@@ -204,7 +206,7 @@ impl KeyTable {
     ///
     /// [`KeyRefusal::Unknown`], [`KeyRefusal::Wrong`] or [`KeyRefusal::PepperUnknown`].
     pub fn trace(&self, key: PresentedKey<'_>) -> Result<TracedKey<'_>, KeyRefusal> {
-        let (_, slot) = self.prove(key)?;
+        let (_, slot) = self.prove(key, self.slots.find(key.id().as_bytes()))?;
         Ok(TracedKey {
             owner: self.owner_of(slot),
             version: slot.version(),
@@ -231,9 +233,13 @@ impl KeyTable {
     }
 
     #[inline]
-    fn prove(&self, key: PresentedKey<'_>) -> Result<(ApiKeyId, &Slot), KeyRefusal> {
+    fn prove<'t>(
+        &'t self,
+        key: PresentedKey<'_>,
+        found: Option<&'t Slot>,
+    ) -> Result<(ApiKeyId, &'t Slot), KeyRefusal> {
         let id = key.id();
-        let slot = self.slots.find(id).ok_or(KeyRefusal::Unknown { id })?;
+        let slot = found.ok_or(KeyRefusal::Unknown { id })?;
         match self.hasher.check(slot.pepper(), key, slot.hash()) {
             Ok(()) => Ok((id, slot)),
             Err(Unproven::Wrong) => Err(KeyRefusal::Wrong { id }),

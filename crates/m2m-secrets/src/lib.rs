@@ -6,6 +6,7 @@ mod client;
 mod content_digest;
 mod http_signature;
 mod key_table;
+mod named_secret;
 mod pair;
 mod pepper;
 mod replay_memory;
@@ -15,9 +16,14 @@ mod request_purpose;
 mod request_rejection;
 mod rotation;
 mod scanner;
+#[cfg(feature = "store")]
+mod sealed;
 mod shared_secret;
 #[cfg(feature = "store")]
 mod stored;
+#[cfg(feature = "store")]
+mod stored_clients;
+mod tag_text;
 mod webhook;
 
 pub use api_key::{
@@ -43,6 +49,9 @@ pub use http_signature::{
 pub use key_table::{
     KeyRefusal, KeyRejection, KeyTable, KeyTableError, MAX_TABLE_KEYS, Rehash, TracedKey,
     VerifiedKey,
+};
+pub use named_secret::{
+    MAX_JSON_BYTES, NamedSecret, SecretJsonError, SecretJsonFileError, read_json, read_json_file,
 };
 pub use pair::{
     FloorsFull, Generation, MAX_PEER_FLOORS, PairRefusal, PairRoot, Parties, PartiesError,
@@ -73,9 +82,16 @@ pub use rotation::{
     Standby, Uses,
 };
 pub use scanner::{FoundKey, KeyScanner, MAX_SCANNED_FORMATS, ScannerError};
+#[cfg(feature = "store")]
+pub use sealed::{
+    MAX_SEALED_SECRETS, OpenSealedError, SealError, SealedFileError, draw_next_versions,
+    open_sealed, read_sealed_file, seal, write_sealed_file,
+};
 pub use shared_secret::{MIN_SECRET_BYTES, SharedSecret, WeakSecret};
 #[cfg(feature = "store")]
 pub use stored::{StoredRotation, StoredRotationError, StoredSecretError};
+#[cfg(feature = "store")]
+pub use stored_clients::{StoredClients, StoredClientsError};
 pub use webhook::{
     MAX_WEBHOOK_ID_BYTES, MAX_WEBHOOK_SECRETS, MAX_WEBHOOK_SIGNATURE_BYTES, MAX_WEBHOOK_SIGNATURES,
     VerifiedWebhook, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, WebhookError,

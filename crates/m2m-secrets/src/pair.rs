@@ -114,7 +114,7 @@ impl PairRoot {
     /// The root that is drawn from `secret`.
     pub fn new(secret: &SharedSecret, version: RootVersion) -> Self {
         Self {
-            hkdf: Hkdf::extract(HkdfHash::Sha256, PURPOSE, secret.expose_secret()),
+            hkdf: extract(secret.expose_secret(), version),
             version,
         }
     }
@@ -125,7 +125,7 @@ impl PairRoot {
         let info = [VERIFIER, verifier.as_str().as_bytes()];
         let root = expand(&self.hkdf, &info);
         Self {
-            hkdf: Hkdf::extract(HkdfHash::Sha256, PURPOSE, &root),
+            hkdf: extract(&root, self.version),
             version: self.version,
         }
     }
@@ -137,7 +137,7 @@ impl PairRoot {
 
     /// The bytes of the key of `parties`, to be handed to one of them.
     pub fn secret(&self, parties: &Parties<'_>, generation: Generation) -> SecretBytes {
-        parties.with_info(self.version, generation, |info| expand(&self.hkdf, info))
+        parties.with_info(generation, |info| expand(&self.hkdf, info))
     }
 
     /// The HMAC-SHA256 of `message` under the key of `parties`, which is derived and forgotten.
@@ -147,9 +147,7 @@ impl PairRoot {
         generation: Generation,
         message: &[u8],
     ) -> [u8; KEY_BYTES] {
-        parties.with_info(self.version, generation, |info| {
-            self.hkdf.sign_derived(info, message)
-        })
+        parties.with_info(generation, |info| self.hkdf.sign_derived(info, message))
     }
 
     /// Checks that `tag` is the HMAC-SHA256 of `message` under the key of `parties`, which is derived and
@@ -176,7 +174,7 @@ impl PairRoot {
                 });
             }
         }
-        parties.with_info(self.version, generation, |info| {
+        parties.with_info(generation, |info| {
             let verdict = self.hkdf.verify_derived(info, message, tag);
             verdict.map_err(|SignatureError| PairRefusal::Wrong)
         })
@@ -186,6 +184,13 @@ impl PairRoot {
     pub fn version(&self) -> RootVersion {
         self.version
     }
+}
+
+/// The version is in the salt, and so in no message: what is hashed for each then fits into one block
+/// more often.
+fn extract(secret: &SecretBytes, version: RootVersion) -> Hkdf {
+    let salt = [PURPOSE, &version.0.to_be_bytes()].concat();
+    Hkdf::extract(HkdfHash::Sha256, &salt, secret)
 }
 
 fn expand(hkdf: &Hkdf, info: &[&[u8]]) -> SecretBytes {

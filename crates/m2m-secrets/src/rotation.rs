@@ -10,7 +10,7 @@ mod certificate;
 mod command;
 mod delivery;
 mod emergency;
-mod encoding;
+pub(crate) mod encoding;
 mod engine;
 mod event;
 mod guard;

@@ -10,7 +10,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 /// The most bytes of a [`SharedSecret`]. More than a hash's block adds no strength (RFC 2104 §3).
 const MAX_SECRET_BYTES: usize = 1024;
 
-/// What people leave in configurations when they mean to come back. Looked for in lower case.
+/// What people leave in configurations when they mean to come back. Looked for in lower case, and by
+/// their first letters: see [`is_placeholder`].
 const PLACEHOLDERS: [&[u8]; 8] = [
     b"changeme",
     b"change-me",
@@ -105,8 +106,15 @@ pub(crate) fn repeats(secret: &[u8]) -> bool {
 }
 
 pub(crate) fn is_placeholder(secret: &[u8]) -> bool {
-    PLACEHOLDERS.iter().any(|word| {
-        let mut windows = secret.windows(word.len());
-        windows.any(|window| window.eq_ignore_ascii_case(word))
-    })
+    // One pass: few bytes of a random secret are the first letter of one of them.
+    let is_there = |at: usize| {
+        let rest = secret.get(at..).unwrap_or_default();
+        let begins = |word: &&[u8]| {
+            rest.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
+        PLACEHOLDERS.iter().any(begins)
+    };
+    let mut bytes = secret.iter().enumerate();
+    bytes.any(|(at, byte)| matches!(byte | 0x20, b'c' | b'r' | b'p' | b'y') && is_there(at))
 }

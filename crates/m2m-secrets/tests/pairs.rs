@@ -38,13 +38,17 @@ fn the_key_is_hkdf_over_what_is_documented() {
     let (a, b) = (id("a"), id("b"));
     let hkdf = Hkdf::extract(
         HkdfHash::Sha256,
-        b"m2m-secrets pair 1",
+        b"m2m-secrets pair 1\x00\x00\x00\x01",
         secret().expose_secret(),
     );
-    let info = b"\x02\x00\x00\x00\x01\x00\x00\x00\x07\x00\x0dexample.org/a\x00\x0dexample.org/b";
-    let expected = hkdf.expand(&[info], 32).unwrap();
+    let expected = |info: &[u8]| hkdf.expand(&[info], 32).unwrap();
     let found = root().secret(&Parties::pair(&b, &a).unwrap(), generation(7));
-    assert!(found.ct_eq(expected.expose_secret()));
+    let info = b"\x02\x00\x00\x00\x07\x00\x0dexample.org/aexample.org/b";
+    assert!(found.ct_eq(expected(info).expose_secret()));
+    let c = id("c");
+    let found = root().secret(&Parties::trio(&c, &a, &b).unwrap(), generation(7));
+    let info = b"\x03\x00\x00\x00\x07\x00\x0dexample.org/a\x00\x0dexample.org/bexample.org/c";
+    assert!(found.ct_eq(expected(info).expose_secret()));
 }
 
 #[test]

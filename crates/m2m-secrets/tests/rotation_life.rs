@@ -412,6 +412,44 @@ fn a_member_that_cannot_acknowledge_is_given_time() {
 }
 
 #[test]
+fn a_rotation_goes_on_past_a_verifier_that_accepts_nothing_any_more() {
+    let mut fleet = Fleet::new();
+    let _ = fleet.order(Command::Draft).unwrap();
+    let secret = SharedSecret::generate(&SystemRandom).unwrap();
+    fleet.keyring.insert(version(2), secret).unwrap();
+    let version = version(2);
+    let _ = fleet.order(Command::Stage { version }).unwrap();
+    // The verifier has not heard of it, and its lease runs: it would refuse what it accepts now.
+    let repair = |fleet: &mut Fleet| fleet.order(Command::Repair { version });
+    let refused = repair(&mut fleet).unwrap_err();
+    assert!(matches!(refused, CommandError::Blocked { ref blockers } if blockers.len() == 1));
+    let lease = fleet.rotation.policy().lease();
+    let mut last = fleet.now;
+    while repair(&mut fleet).is_err() {
+        last = fleet.now;
+        fleet.now = fleet.now.checked_add(SECOND).unwrap();
+        assert!(fleet.now.checked_since(last).is_some());
+        let blockers = fleet.rotation.activation_blockers(version, fleet.now);
+        assert_eq!(blockers.len(), 1, "it still has not proved anything");
+    }
+    assert_eq!(fleet.stage_of(2), Some(Stage::Active));
+    // Whatever it holds, it accepts nothing: neither the old version nor the new one.
+    let begun = Timestamp::from_unix_seconds(1_700_000_000).unwrap();
+    assert!(last.checked_since(begun).unwrap() >= lease);
+    let membership = fleet.verifier.membership();
+    assert!(!membership.accepts(SecretVersion::FIRST, last));
+    // It comes back, and accepts the new version before it accepts anything.
+    fleet.distribute();
+    assert!(fleet.verifier.membership().accepts(version, fleet.now));
+    assert!(
+        fleet
+            .rotation
+            .activation_blockers(version, fleet.now)
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_live_member_is_removed_only_after_its_lease() {
     let mut fleet = Fleet::new();
     let remove = || Command::Remove {

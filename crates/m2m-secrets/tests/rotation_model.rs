@@ -113,6 +113,19 @@ fn removing() -> Scope {
     Scope::new("removing", seats, budget, [0, 0, 1])
 }
 
+/// A rotation goes on past a verifier that is silent, and which may come back at any time.
+fn repairing() -> Scope {
+    let budget = Budget {
+        versions: 1,
+        ticks: if is_large() { 5 } else { 3 },
+        repairs: 1,
+        crashes: u8::from(is_large()),
+        ..Budget::default()
+    };
+    let seats = vec![Seat::signer(), Seat::verifier()];
+    Scope::new("repairing", seats, budget, [0, 0, 1])
+}
+
 /// A third rotation inside the overlap, which ends the oldest version.
 fn forcing() -> Scope {
     let budget = Budget {
@@ -200,6 +213,11 @@ fn removing_a_silent_member_refuses_no_call() {
 }
 
 #[test]
+fn repairing_past_a_silent_verifier_makes_nothing_worse() {
+    holds(&repairing());
+}
+
+#[test]
 fn a_forced_rotation_ends_nothing_that_a_signer_may_use() {
     holds(&forcing());
 }
@@ -227,4 +245,5 @@ fn mistakes_beyond_the_known_ones_are_found_too() {
     is_caught(crashing(), Mutation::PublishUnrecorded, "I4");
     is_caught(skewed(), Mutation::NoSkew, "I2");
     is_caught(emergency(), Mutation::LeaseForOldRing, "I2");
+    is_caught(repairing(), Mutation::RepairUnfenced, "I1");
 }

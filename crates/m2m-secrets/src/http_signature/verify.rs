@@ -11,6 +11,7 @@ use super::input::{Input, Labels, SignatureFieldError};
 use super::keys::{HttpKeyError, HttpVerifyingKeys};
 use super::message::{HttpMessage, HttpRequest};
 use super::policy::{Freshness, HttpSignaturePolicy};
+use crate::tag_text::{self, TAG_BYTES};
 use crate::{OutsideWindow, ReplayError, RequestRejection, RingVerifyError};
 
 /// The longest signature of the algorithms that are accepted.
@@ -152,12 +153,9 @@ impl HttpSignaturePolicy {
             return Err(HttpSignatureError::NonceMissing);
         }
         let key_id = input.key_id.ok_or(HttpSignatureError::KeyIdMissing)?;
-        let mut room = [0; MAX_SIGNATURE_BYTES + 2]; // the library asks for up to two bytes more
-        let length = STANDARD.decode_slice(signature, &mut room);
-        let signature = length
-            .ok()
-            .and_then(|length| room.get(..length))
-            .ok_or(HttpSignatureError::SignatureEncoding)?;
+        let mut room = [0; MAX_SIGNATURE_BYTES + 2];
+        let signature =
+            decode(signature, &mut room).ok_or(HttpSignatureError::SignatureEncoding)?;
         base.clear();
         write_base(base, input, message, request)?;
         let (key_id, algorithm) = (text(key_id), input.algorithm.map(text));
@@ -190,6 +188,19 @@ impl HttpSignaturePolicy {
         }
         Ok(created)
     }
+}
+
+/// Decodes a signature into `room`, which is two bytes longer than any, as the library wants it.
+#[inline]
+fn decode<'r>(text: &[u8], room: &'r mut [u8; MAX_SIGNATURE_BYTES + 2]) -> Option<&'r [u8]> {
+    let length = match text.try_into() {
+        Ok(text) => {
+            *room.first_chunk_mut()? = tag_text::decode(text)?;
+            TAG_BYTES
+        }
+        Err(_) => STANDARD.decode_slice(text, room).ok()?,
+    };
+    room.get(..length)
 }
 
 fn timestamp(seconds: i64) -> Result<Timestamp, HttpSignatureError> {

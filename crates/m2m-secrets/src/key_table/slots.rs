@@ -118,12 +118,13 @@ impl Slots {
     }
 
     #[inline]
-    pub(super) fn find(&self, id: ApiKeyId) -> Option<&Slot> {
-        let start = self.place_of(id.as_bytes());
+    pub(super) fn find(&self, id: &[u8; KEY_ID_BYTES]) -> Option<&Slot> {
+        let start = self.place_of(id);
         let mut at = start;
         for _ in 0..=self.reach {
             let slot = self.slots.get(at)?;
-            if slot.id == *id.as_bytes() {
+            // An empty slot has an id of zeroes, which no key has.
+            if slot.id == *id && !slot.is_empty() {
                 return Some(slot);
             }
             at = self.after(at);

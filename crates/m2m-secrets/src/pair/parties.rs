@@ -2,7 +2,7 @@
 
 use m2m_types::ServiceId;
 
-use super::{Generation, RootVersion};
+use super::Generation;
 
 /// All names begin with it, so it is left out of what is hashed: two usual names then fit into the same
 /// block as the rest.
@@ -86,27 +86,22 @@ impl<'n> Parties<'n> {
     }
 
     /// Runs `derive` with what a key of theirs is derived for:
-    /// `kind ‖ version ‖ generation ‖ (length ‖ name)…`, numbers big-endian.
+    /// `kind ‖ generation ‖ (length ‖ name)… ‖ name`, numbers big-endian; where the last name ends, all
+    /// ends.
+    #[inline]
     pub(super) fn with_info<R>(
         &self,
-        version: RootVersion,
         generation: Generation,
         derive: impl FnOnce(&[&[u8]]) -> R,
     ) -> R {
-        let [v0, v1, v2, v3] = version.0.to_be_bytes();
         let [g0, g1, g2, g3] = generation.number().to_be_bytes();
-        let head = [self.kind, v0, v1, v2, v3, g0, g1, g2, g3];
-        let third = self.third.map(name_of);
         let (first, second) = (name_of(self.first), name_of(self.second));
-        derive(&[
-            &head,
-            &length_of(first),
-            first,
-            &length_of(second),
-            second,
-            third.map(length_of).as_ref().map_or(&[], |l| l.as_slice()),
-            third.unwrap_or_default(),
-        ])
+        let [l0, l1] = length_of(first);
+        let head = [self.kind, g0, g1, g2, g3, l0, l1];
+        match self.third.map(name_of) {
+            None => derive(&[&head, first, second]),
+            Some(third) => derive(&[&head, first, &length_of(second), second, third]),
+        }
     }
 
     fn new(

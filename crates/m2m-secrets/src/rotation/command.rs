@@ -38,6 +38,14 @@ pub enum Command {
         /// What happens to a version that still retires.
         overlap: Overlap,
     },
+    /// Activates a version although some verifiers have not proved to accept it, if each of those
+    /// accepts nothing at all now: it is silent, and its lease has ended by every clock. What is broken
+    /// already is not made worse (R10): it refuses the version before, too, and gets no lease before it
+    /// holds the newest ring. It stays declared.
+    Repair {
+        /// Which.
+        version: SecretVersion,
+    },
     /// Ends a version that nobody uses.
     Retire(RetireCertificate),
     /// Ends a version that nobody ever signed with.
@@ -230,7 +238,14 @@ impl Rotation {
         match command {
             Command::Draft => self.draft_version(),
             Command::Stage { version } => self.stage_version(version),
-            Command::Activate { version, overlap } => self.activate(version, overlap),
+            Command::Activate { version, overlap } => {
+                let blockers = self.activation_blockers(version, self.latest);
+                self.activate(version, overlap, blockers)
+            }
+            Command::Repair { version } => {
+                let blockers = self.repair_blockers(version, self.latest);
+                self.activate(version, Overlap::Refuse, blockers)
+            }
             Command::Retire(certificate) => self.retire(certificate),
             Command::Abort { version } => self.abort(version),
             Command::Emergency(plan) => self.swap(plan),
@@ -274,6 +289,7 @@ impl Rotation {
         &mut self,
         version: SecretVersion,
         overlap: Overlap,
+        blockers: Vec<Blocker>,
     ) -> Result<Vec<EventKind>, CommandError> {
         let from = self.ring.sign();
         if version == from || !self.slots.contains_key(&version) {
@@ -282,7 +298,6 @@ impl Rotation {
         if !self.is_usable(version) {
             return Err(CommandError::Dropping { version });
         }
-        let blockers = self.activation_blockers(version, self.latest);
         if !blockers.is_empty() {
             return Err(CommandError::Blocked { blockers });
         }
@@ -540,6 +555,7 @@ impl Command {
             }
             Self::Remove { member } => of(9).bytes(member.as_str().as_bytes()),
             Self::TakeOver => of(10),
+            Self::Repair { version: next } => version(11, next),
         };
         sha256(&bytes.done())
     }

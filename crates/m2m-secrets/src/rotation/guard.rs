@@ -19,6 +19,23 @@ impl Rotation {
             .unwrap_or_default()
     }
 
+    /// Of [`Rotation::activation_blockers`] those that accept something now, and so would refuse what
+    /// they do not refuse yet. Nothing if [`Command::Repair`](super::Command::Repair) would make nothing
+    /// worse (R10).
+    pub fn repair_blockers(&self, version: SecretVersion, now: Timestamp) -> Vec<Blocker> {
+        let mut blockers = self.activation_blockers(version, now);
+        let now = self.moment(now);
+        let careless = self.mutation.is(Mutation::RepairUnfenced);
+        let is_fenced = |party: &Party| {
+            party.reach == Reach::Acknowledges && (now >= self.may_act_until(party) || careless)
+        };
+        blockers.retain(|blocker| {
+            let party = blocker.member().and_then(|name| self.members.get(name));
+            !party.is_some_and(is_fenced)
+        });
+        blockers
+    }
+
     /// Whether `version` can be retired at `now`: every live signer proved to have left it, and by then
     /// no message made with it was accepted for as long as one may be under way, as every live verifier
     /// reported (R4).

@@ -49,6 +49,8 @@ pub enum Mutation {
     LeaseForOldRing,
     /// An older process's orders are followed.
     NoFencing,
+    /// A repair moves on past a verifier whose lease runs.
+    RepairUnfenced,
 }
 
 impl Mutation {

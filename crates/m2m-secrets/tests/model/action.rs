@@ -17,6 +17,7 @@ pub(crate) enum Action {
     Stage,
     Activate,
     Force,
+    Repair,
     Retire,
     Abort,
     Emergency,
@@ -53,6 +54,7 @@ impl World {
             Action::Stage,
             Action::Activate,
             Action::Force,
+            Action::Repair,
             Action::Retire,
             Action::Abort,
             Action::Emergency,
@@ -111,6 +113,11 @@ impl World {
                 let message = next.message.take();
                 let alive = |(version, _): &(SecretVersion, u8)| next.is_alive(*version);
                 next.message = message.filter(alive);
+            }
+            Action::Repair => {
+                spend(&mut next.left.repairs)?;
+                let version = self.waiting()?;
+                next.order(scope, 10, |_| Some(Command::Repair { version }))?;
             }
             Action::Retire => {
                 let now = scope.time(self.ticks);

@@ -34,6 +34,8 @@ pub(crate) struct Budget {
     pub(crate) messages: u8,
     pub(crate) emergencies: u8,
     pub(crate) removals: u8,
+    /// Rotations past members that are silent.
+    pub(crate) repairs: u8,
     /// Rotations that end an overlap.
     pub(crate) forced: u8,
     pub(crate) aborts: u8,
