@@ -16,6 +16,7 @@ use m2m_testkit::http::{Loopback, Server};
 use serde_json::{Value, json};
 
 use sets::Signer;
+pub(crate) use sets::Spoilt;
 pub(crate) use streams::{Seen, State};
 
 /// Its name has a path, so that the well-known address goes between host and path.
@@ -93,9 +94,31 @@ impl Mock {
     /// Puts an event into the stream, and pushes it if it is one that is pushed. Its name, if there is a
     /// stream that works.
     pub(crate) fn emit(&self, uri: &str, subject: &Value, payload: &Value) -> Option<String> {
-        let name = self.shared.enqueue(uri, subject, payload)?;
+        let event = (uri, payload);
+        let name = self.shared.enqueue(event, subject, Spoilt::Not, "")?;
         self.push_waiting();
         Some(name)
+    }
+
+    /// The same with one that must be refused, with this code: because of how it is spoilt, or of what it
+    /// says.
+    pub(crate) fn emit_wrong(
+        &self,
+        event: (&str, &Value),
+        subject: &Value,
+        spoilt: Spoilt,
+        code: &'static str,
+    ) -> Option<String> {
+        let name = self.shared.enqueue(event, subject, spoilt, code)?;
+        self.push_waiting();
+        Some(name)
+    }
+
+    /// Delivers a SET once more.
+    pub(crate) fn emit_again(&self, name: &str) {
+        self.state().enqueue_again(name);
+        self.shared.changed.notify_all();
+        self.push_waiting();
     }
 
     /// Pushes what waits, one after the other; 202 acknowledges, any other answer is a failure.
@@ -110,17 +133,18 @@ impl Mock {
             let mut state = self.state();
             match answer {
                 Ok(response) if response.status() == StatusCode::ACCEPTED => {
-                    let empty = response.body().is_empty();
-                    if !empty {
+                    if !response.body().is_empty() {
                         state.fail("202 to a push has an empty body");
                     }
-                    state.acknowledged(&name);
+                    state.acknowledge(&name);
                 }
-                Ok(response) => {
-                    let status = response.status();
-                    let body = String::from_utf8_lossy(response.body()).into_owned();
-                    state.fail(&format!("a push is answered with 202, not {status} {body}"));
+                Ok(response)
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE
+                        && state.spoilt.contains_key(&name) =>
+                {
+                    state.left_for_later.insert(name);
                 }
+                Ok(response) => refused(&mut state, &name, &response),
                 Err(error) => state.fail(&format!("a push is answered: {error}")),
             }
             drop(state);
@@ -139,11 +163,20 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn enqueue(&self, uri: &str, subject: &Value, payload: &Value) -> Option<String> {
+    fn enqueue(
+        &self,
+        event: (&str, &Value),
+        subject: &Value,
+        spoilt: Spoilt,
+        code: &'static str,
+    ) -> Option<String> {
         let mut state = self.state();
         let name = state.next_name();
-        let set = self.signer.sign(&name, uri, subject, payload);
-        let taken = state.enqueue(&name, uri, set);
+        let set = self.signer.sign(&name, event, subject, spoilt);
+        let taken = state.enqueue(&name, event.0, set);
+        if taken && !code.is_empty() {
+            state.spoilt.insert(name.clone(), code);
+        }
         drop(state);
         self.changed.notify_all();
         taken.then_some(name)
@@ -248,6 +281,23 @@ impl Shared {
         }
         answer_json(200, &state.page(most))
     }
+}
+
+/// What a push is answered with that is not taken (RFC 8935 §2.3).
+fn refused(state: &mut State, name: &str, response: &Response<Vec<u8>>) {
+    let status = response.status();
+    let has = |field: &str, value: Option<&str>| {
+        let found = response.headers().get(field);
+        found.is_some_and(|found| value.is_none_or(|value| found == value))
+    };
+    let error = serde_json::from_slice(response.body()).unwrap_or_default();
+    if status != StatusCode::BAD_REQUEST {
+        state.fail(&format!("a push is answered with 202 or 400, not {status}"));
+    }
+    if !has("content-type", Some("application/json")) || !has("content-language", None) {
+        state.fail("a refusal is JSON, and says in which language");
+    }
+    state.refuse(name, &error);
 }
 
 fn empty(status: u16) -> Response<Vec<u8>> {

@@ -1,11 +1,11 @@
 //! The mock's one stream, what was done with it, and what was wrong about that.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
-use super::{AUDIENCE, ISSUER, Profile, Shared, all_standard, answer_json, empty};
+use super::{AUDIENCE, ISSUER, Profile, Shared, Spoilt, all_standard, answer_json, empty};
 use crate::checks::VERIFICATION;
 
 const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
@@ -37,13 +37,26 @@ pub(crate) struct State {
     pub(crate) stream: Option<Stream>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) failures: Vec<String>,
-    pub(crate) acknowledged: BTreeSet<String>,
-    pub(crate) refused: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    /// How often each SET was acknowledged.
+    pub(crate) acknowledged: BTreeMap<String, usize>,
+    /// What was refused, and with which code.
+    pub(crate) refused: BTreeMap<String, String>,
     /// What was put into streams: names and types of events.
     pub(crate) sent: Vec<(String, String)>,
+    /// What must be refused, and the code that says why.
+    pub(crate) spoilt: BTreeMap<String, &'static str>,
+    /// What was neither acknowledged nor refused, and is to come again.
+    pub(crate) left_for_later: BTreeSet<String>,
+    /// The next verification has another state than was asked for.
+    pub(crate) mistakes_state: bool,
+    /// The next stream is said to be another transmitter's.
+    pub(crate) mistakes_issuer: bool,
     /// The token reads and does not manage.
     pub(crate) only_reads: bool,
     count: u64,
+    kept: BTreeMap<String, String>,
+    handed_out: BTreeSet<String>,
 }
 
 pub(crate) struct Stream {
@@ -76,21 +89,41 @@ impl State {
         let Some(stream) = self.stream.as_mut().filter(|_| delivers) else {
             return false;
         };
-        stream.waiting.push_back((name.to_owned(), set));
+        stream.waiting.push_back((name.to_owned(), set.clone()));
         self.sent.push((name.to_owned(), uri.to_owned()));
+        self.kept.insert(name.to_owned(), set);
         true
     }
 
-    /// Whether everything was acknowledged that was put into streams, and anything was.
-    pub(crate) fn has_all_acknowledged(&self) -> bool {
-        let mut names = self.sent.iter().map(|(name, _)| name);
-        !self.sent.is_empty() && names.all(|name| self.acknowledged.contains(name))
+    pub(super) fn enqueue_again(&mut self, name: &str) {
+        let set = self.kept.get(name).cloned();
+        if let (Some(stream), Some(set)) = (&mut self.stream, set) {
+            stream.waiting.push_back((name.to_owned(), set));
+        }
+    }
+
+    /// What must be acknowledged.
+    fn good(&self) -> impl Iterator<Item = &(String, String)> {
+        let sent = self.sent.iter();
+        sent.filter(|(name, _)| !self.spoilt.contains_key(name))
+    }
+
+    /// Whether everything that must be was acknowledged, and what must be refused was.
+    pub(crate) fn has_all_answered(&self) -> bool {
+        !self.sent.is_empty()
+            && self
+                .good()
+                .all(|(name, _)| self.acknowledged.contains_key(name))
+            && self
+                .spoilt
+                .keys()
+                .all(|name| self.refused.contains_key(name) || self.acknowledged.contains_key(name))
     }
 
     /// The types of what was not acknowledged.
     pub(crate) fn unacknowledged(&self) -> Vec<&str> {
-        let sent = self.sent.iter();
-        let open = sent.filter(|(name, _)| !self.acknowledged.contains(name));
+        let good = self.good();
+        let open = good.filter(|(name, _)| !self.acknowledged.contains_key(name));
         open.map(|(_, uri)| uri.as_str()).collect()
     }
 
@@ -104,8 +137,28 @@ impl State {
         stream.is_none_or(|stream| stream.waiting.is_empty())
     }
 
-    pub(super) fn acknowledged(&mut self, name: &str) {
-        self.acknowledged.insert(name.to_owned());
+    pub(super) fn acknowledge(&mut self, name: &str) {
+        *self.acknowledged.entry(name.to_owned()).or_default() += 1;
+        if self.spoilt.contains_key(name) {
+            self.fail("what is spoilt is not acknowledged");
+        }
+    }
+
+    /// A receiver will not take a SET.
+    pub(super) fn refuse(&mut self, name: &str, error: &Value) {
+        let code = error["err"].as_str().unwrap_or_default().to_owned();
+        if !error["err"].is_string() || !error["description"].is_string() {
+            self.fail("a refusal has `err` and `description`");
+        }
+        match self.spoilt.get(name) {
+            None => self.fail(&format!("nothing is refused that is right: {error}")),
+            Some(expected) if **expected != *code => {
+                self.warnings
+                    .push(format!("the code is {expected}, not {code}"));
+            }
+            Some(_) => {}
+        }
+        self.refused.insert(name.to_owned(), code);
     }
 
     /// The next request that pushes something, if the stream is one that is pushed.
@@ -139,12 +192,17 @@ impl State {
         }
         let names = asked["ack"].as_array().into_iter().flatten();
         for name in names.filter_map(Value::as_str) {
-            self.acknowledged.insert(name.to_owned());
+            self.acknowledge(name);
         }
         let errors = asked["setErrs"].as_object();
         for (name, error) in errors.into_iter().flatten() {
-            self.refused.push(format!("{name}: {error}"));
+            self.refuse(name, error);
         }
+        // What was handed out before this request, and is spoken of neither here nor earlier.
+        let silent = self.handed_out.iter().filter(|name| {
+            !self.refused.contains_key(*name) && !self.acknowledged.contains_key(*name)
+        });
+        self.left_for_later.extend(silent.cloned());
     }
 
     /// What a poll gets.
@@ -154,7 +212,8 @@ impl State {
         if let Some(stream) = self.stream.as_mut().filter(|_| delivers) {
             let most = most.min(stream.waiting.len());
             for (name, set) in stream.waiting.drain(..most) {
-                answer["sets"][name] = json!(set);
+                answer["sets"][&name] = json!(set);
+                self.handed_out.insert(name);
             }
             if !stream.waiting.is_empty() {
                 answer["moreAvailable"] = json!(true);
@@ -275,7 +334,11 @@ impl Shared {
                 }
                 let name = format!("stream_{}", state.next_name());
                 let stream = Stream::new(name, self.profile, &wish);
-                let response = answer_json(201, &stream.configuration);
+                let mut said = stream.configuration.clone();
+                if std::mem::take(&mut state.mistakes_issuer) {
+                    said["iss"] = json!("https://other.example");
+                }
+                let response = answer_json(201, &said);
                 state.stream = Some(stream);
                 state.seen.push(Seen::Created);
                 response
@@ -362,13 +425,16 @@ impl Shared {
             return empty(404);
         }
         state.seen.push(Seen::VerificationAsked);
+        let mistaken = std::mem::take(&mut state.mistakes_state);
         drop(state);
         let subject = json!({"format": "opaque", "id": name});
         let payload = match wish.get("state") {
+            _ if mistaken => json!({"state": "another-state"}),
             Some(state) => json!({"state": state}),
             None => json!({}),
         };
-        self.enqueue(VERIFICATION, &subject, &payload);
+        let code = if mistaken { "invalid_state" } else { "" };
+        self.enqueue((VERIFICATION, &payload), &subject, Spoilt::Not, code);
         empty(204)
     }
 
