@@ -37,7 +37,7 @@ const RFC_7515: [(&str, &str); 3] = [
 const RFC_8037: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
 /// The first byte says whether bytes (0) or rows (1) of the store are changed; see the target.
-const STORE_CHANGES: [(&str, &[u8]); 6] = [
+const STORE_CHANGES: [(&str, &[u8]); 7] = [
     ("flags", b"\0\0\0\x09\x03\x01"),
     ("cut", b"\0\x02\0\0\0\0"),
     ("longer", b"\0\0\x10\0\x01\0"),
@@ -51,7 +51,11 @@ const STORE_CHANGES: [(&str, &[u8]); 6] = [
     ),
     (
         "feed",
-        b"\x01\x02\x0ea\0\0\0\0\0\0\0\0\x09\0\0\0\0\x03a\0\x02",
+        b"\x01\x02\x0ea\0\0\0\0\0\0\0\0\x09\0\0\0\0\x0f\0\0\0\0\0\0\0\x09\0\0\0\0\0\x01\x02",
+    ),
+    (
+        "requests",
+        b"\x01\x03\x01\x07\x31\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01",
     ),
 ];
 

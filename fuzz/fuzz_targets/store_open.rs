@@ -22,7 +22,7 @@ use redb::{Builder, StorageBackend, TableDefinition};
 /// Where redb's flags are, and what guards them.
 const FLAGS: usize = 9;
 const GUARD: usize = 10;
-const TABLES: [&str; 3] = ["meta", "records", "feed"];
+const TABLES: [&str; 4] = ["meta", "records", "feed", "requests"];
 const NAMES: [&str; 7] = [
     "format",
     "store",
@@ -142,6 +142,19 @@ fn with_rows(image: Vec<u8>, mut changes: &[u8]) -> Vec<u8> {
                 match row {
                     Some(row) => drop(table.insert(name, row).expect("memory")),
                     None => drop(table.remove(name).expect("memory")),
+                };
+            }
+            "requests" => {
+                let table: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("requests");
+                let mut table = transaction.open_table(table).expect("our own");
+                let first = key
+                    .iter()
+                    .rev()
+                    .zip((0..64).step_by(8))
+                    .fold(0, |first, (byte, by)| first | u64::from(*byte) << by);
+                match row {
+                    Some(row) => drop(table.insert(first, row).expect("memory")),
+                    None => drop(table.remove(first).expect("memory")),
                 };
             }
             name => {

@@ -2,6 +2,7 @@
 //! only where a promise is broken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use m2m_store::{Cursor, Expected, Follower, Step, Store};
@@ -47,23 +48,63 @@ async fn latencies(config: &PostgresConfig, changes: u32) -> Vec<Duration> {
     seen
 }
 
+/// What a machine that does nothing else promises: a change is seen elsewhere within this time.
+const PROMISE: Duration = Duration::from_millis(100);
+/// How much later than the least that it takes in the same moments.
+const TIMES_THE_LEAST: u32 = 3;
+const ROUNDS: u32 = 5;
+
+/// What it takes at the least to hear of a change by looking: waiting for one interval and asking the
+/// server twice, over and over on a connection of its own, until it is told to stop.
+async fn least(stop: Arc<AtomicBool>) -> Vec<Duration> {
+    let client = common::client(m2m_testkit::postgres::shared().expect("a server")).await;
+    let mut times = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..2 {
+            let asked = client.query_one("SELECT 1", &[]).await;
+            asked.expect("an answer");
+        }
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+fn late(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() * 99 / 100]
+}
+
+/// Strict where the machine is calm: there the least is a fifth of the promise and less. Where others
+/// take the processor, both are late, and in the best of some rounds by as much.
 #[test]
-fn a_change_is_seen_elsewhere_at_once() {
+fn a_change_is_seen_elsewhere_within_a_tenth_of_a_second() {
     let Some(_) = common::fresh() else { return };
     common::run(async {
         for wakes in [false, true] {
-            let config = common::fresh().expect("a server");
-            let config = if wakes {
-                config.with_wake_ups()
-            } else {
-                config
-            };
-            let seen = latencies(&config, 60).await;
-            let [median, late] = [seen[seen.len() / 2], seen[seen.len() * 99 / 100]];
-            println!("seen elsewhere, wake-ups {wakes}: p50 {median:?}, p99 {late:?}");
-            // The promise, a tenth of a second, is for a machine that does nothing else. What is
-            // lost, and not merely late, is seen far later than this.
-            assert!(median < Duration::from_secs(2), "{median:?}");
+            let (mut tried, mut kept) = (Vec::new(), false);
+            for _ in 0..ROUNDS {
+                let config = common::fresh().expect("a server");
+                let config = if wakes {
+                    config.with_wake_ups()
+                } else {
+                    config
+                };
+                let stop = Arc::new(AtomicBool::new(false));
+                let control = tokio::spawn(least(Arc::clone(&stop)));
+                let seen = latencies(&config, 100).await;
+                stop.store(true, Ordering::Relaxed);
+                let least = control.await.expect("no panic");
+                let (ours, least) = (late(&seen), late(&least));
+                println!("seen elsewhere, wake-ups {wakes}: p99 {ours:?}, at the least {least:?}");
+                tried.push((ours, least));
+                kept = ours < PROMISE.max(least * TIMES_THE_LEAST);
+                if kept {
+                    break;
+                }
+            }
+            assert!(kept, "wake-ups {wakes}: {tried:?}");
         }
     });
 }

@@ -31,7 +31,7 @@ pub use disk::Disk;
 pub use file_anchor::FileAnchor;
 pub use open_error::OpenError;
 pub use options::EmbeddedOptions;
-pub use stats::EmbeddedStats;
+pub use stats::{EmbeddedLoad, EmbeddedStats};
 
 use crate::{
     Batch, Changes, Committed, Cursor, Key, Page, Reason, Record, Revision, Scan, Space, Store,
@@ -172,11 +172,12 @@ impl EmbeddedStore {
             answer,
             _room: room,
         }))?;
-        answered.await.unwrap_or_else(|_| {
-            Err(StoreError::OutcomeUnknown {
+        match answered.await {
+            Ok((answer, _batch)) => answer,
+            Err(_) => Err(StoreError::OutcomeUnknown {
                 reason: Reason::new("the writer is gone"),
-            })
-        })
+            }),
+        }
     }
 }
 

@@ -24,7 +24,9 @@ pub use batch::{
     MAX_BATCH_OPERATIONS, Operation,
 };
 #[cfg(feature = "embedded")]
-pub use embedded::{Disk, EmbeddedOptions, EmbeddedStats, EmbeddedStore, FileAnchor, OpenError};
+pub use embedded::{
+    Disk, EmbeddedLoad, EmbeddedOptions, EmbeddedStats, EmbeddedStore, FileAnchor, OpenError,
+};
 pub use error::{Reason, StoreError};
 pub use feed::{Change, ChangePage, Changes, Cursor, Incarnation};
 pub use follow::{Follower, Step};

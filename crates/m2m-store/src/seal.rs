@@ -41,6 +41,8 @@ pub struct Sealer {
 }
 
 type Salt = [u8; SALT_BYTES];
+/// A sealed value in two parts: the salt, and what comes behind it.
+pub(crate) type Sealed = (Salt, Vec<u8>);
 
 struct Sealing {
     salt: Salt,
@@ -133,13 +135,24 @@ impl Sealer {
         value: &Value,
         random: &dyn SecureRandom,
     ) -> Result<Vec<u8>, StoreError> {
+        let (salt, sealed) = self.seal_with_salt(place, value, random)?;
+        Ok([&salt, sealed.as_slice()].concat())
+    }
+
+    /// [`Sealer::seal`] in two parts, which are put behind something else.
+    pub(crate) fn seal_with_salt(
+        &self,
+        place: Place<'_>,
+        value: &Value,
+        random: &dyn SecureRandom,
+    ) -> Result<Sealed, StoreError> {
         let (salt, key) = self.sealing_key(random)?;
         let sealed = key.seal(value.as_bytes(), &self.associated(place), random);
         let sealed = sealed.map_err(|error| match error {
             AeadError::Random(_) => StoreError::Random,
             other => corrupt(place.key, other),
         })?;
-        Ok([&salt, sealed.as_slice()].concat())
+        Ok((salt, sealed))
     }
 
     /// Opens what was sealed for `place`.

@@ -10,9 +10,9 @@ use super::failure::Failed;
 use super::feed::{self, Moment, NewChanges};
 use super::requests::{Fingerprint, NewRequests, Requests};
 use super::tables::{
-    Content, FEED, FLOOR, HEAD, META, Marks, RECORDS, REQUESTS, Stored, TOMBSTONES, decode,
-    read_key,
+    FEED, FLOOR, HEAD, META, Marks, RECORDS, REQUESTS, TOMBSTONES, decode, encode, read_key,
 };
+use crate::seal::Sealed;
 use crate::{Action, Batch, Committed, Cursor, Expected, Key, Place, Revision, Sealer, StoreError};
 
 /// What became of a group, if the transaction becomes durable.
@@ -31,7 +31,7 @@ pub(super) struct Group<'t, 'a> {
     records: Table<'t, &'static [u8], &'static [u8]>,
     feed: Table<'t, &'static [u8], &'static [u8]>,
     requests: Table<'t, u64, &'static [u8]>,
-    known_requests: &'a Requests,
+    known_requests: &'a mut Requests,
     new_requests: NewRequests,
     new_changes: NewChanges,
     begun: Marks,
@@ -101,7 +101,7 @@ enum Looked {
 impl<'t, 'a> Group<'t, 'a> {
     pub(super) fn begin(
         transaction: &'t WriteTransaction,
-        known_requests: &'a Requests,
+        known_requests: &'a mut Requests,
         sealer: &'a Sealer,
         random: &'a dyn SecureRandom,
     ) -> Result<Self, Failed> {
@@ -161,7 +161,7 @@ impl<'t, 'a> Group<'t, 'a> {
     /// [`Failed::Store`] means that nothing was written.
     fn write(&mut self, batch: &Batch, fingerprint: &Fingerprint) -> Result<Committed, Failed> {
         let name = batch.idempotency_key();
-        let (known, new) = (self.known_requests, &self.new_requests);
+        let (known, new) = (&*self.known_requests, &self.new_requests);
         if let Some(revision) = known.repeated(new, &self.requests, name, fingerprint)? {
             return Ok(Committed::repeated(revision));
         }
@@ -185,16 +185,12 @@ impl<'t, 'a> Group<'t, 'a> {
             let Some((key, content)) = sealed else {
                 continue;
             };
-            let stored = Stored {
-                moment: Moment { revision, place },
-                content: content.as_ref().map(|(summary, sealed)| Content {
-                    summary: *summary,
-                    sealed,
-                }),
-            };
-            self.put(key, *before, &stored)?;
+            let moment = Moment { revision, place };
+            self.put(key, *before, moment, content.as_ref())?;
         }
-        self.new_requests.remember(name, revision, fingerprint);
+        let new = &mut self.new_requests;
+        self.known_requests
+            .remember(new, name, revision, fingerprint);
         Ok(Committed::new(revision))
     }
 
@@ -205,7 +201,7 @@ impl<'t, 'a> Group<'t, 'a> {
         }
     }
 
-    fn seal<'b>(&self, batch: &'b Batch, revision: Revision) -> Result<Vec<Sealed<'b>>, Failed> {
+    fn seal<'b>(&self, batch: &'b Batch, revision: Revision) -> Result<Vec<Write<'b>>, Failed> {
         let sealed = batch.operations().iter().map(|operation| {
             let key = operation.key();
             Ok(match operation.action() {
@@ -218,7 +214,7 @@ impl<'t, 'a> Group<'t, 'a> {
                         revision,
                         summary,
                     };
-                    let sealed = self.sealer.seal(place, value, &self.random)?;
+                    let sealed = self.sealer.seal_with_salt(place, value, &self.random)?;
                     Some((key, Some((summary, sealed))))
                 }
             })
@@ -226,13 +222,18 @@ impl<'t, 'a> Group<'t, 'a> {
         sealed.collect()
     }
 
-    fn put(&mut self, key: &Key, before: Looked, stored: &Stored<'_>) -> Result<(), Failed> {
-        let tombstone = stored.content.is_none();
+    fn put(
+        &mut self,
+        key: &Key,
+        before: Looked,
+        moment: Moment,
+        content: Option<&Content<'_>>,
+    ) -> Result<(), Failed> {
         // What was never there leaves no tombstone.
-        if tombstone && matches!(before, Looked::At(None)) {
+        if content.is_none() && matches!(before, Looked::At(None)) {
             return Ok(());
         }
-        let row = stored.encode();
+        let row = encode(moment, content.map(|(summary, sealed)| (*summary, sealed)));
         let written = self.records.insert(key.as_sorted_bytes(), row.as_slice())?;
         let before = match (before, written) {
             (Looked::At(before), _) => before,
@@ -240,12 +241,12 @@ impl<'t, 'a> Group<'t, 'a> {
             (Looked::Not, Some(row)) => Some(Before::decode(key, row.value())?),
         };
         if let Some(Before { moment, live }) = before {
-            self.new_changes
-                .remove(&mut self.feed, key.space(), moment)?;
+            let there = &mut self.feed;
+            self.new_changes.remove(there, key.space(), moment)?;
             self.marks.tombstones = self.marks.tombstones.saturating_sub(u64::from(!live));
         }
-        self.marks.tombstones += u64::from(tombstone);
-        self.new_changes.add(key.space(), stored.moment, key.id());
+        self.marks.tombstones += u64::from(content.is_none());
+        self.new_changes.add(key.space(), moment, key.id());
         Ok(())
     }
 }
@@ -262,7 +263,8 @@ impl Before {
 
 /// The key, and what it gets: [`None`] for a tombstone. [`None`] altogether where nothing is
 /// written.
-type Sealed<'b> = Option<(&'b Key, Option<(Option<&'b str>, Vec<u8>)>)>;
+type Write<'b> = Option<(&'b Key, Option<Content<'b>>)>;
+type Content<'b> = (Option<&'b str>, Sealed);
 
 fn check(key: &Key, expected: Expected, before: Option<&Before>) -> Result<(), Failed> {
     let live = before.filter(|before| before.live);

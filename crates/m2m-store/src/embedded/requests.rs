@@ -12,20 +12,23 @@ use super::failure::{Failed, corrupt};
 use super::tables::REQUESTS;
 use crate::{IdempotencyKey, Revision, StoreError};
 
-/// How many old rows are forgotten for each that is added, so that a store that remembers too many
-/// comes down to [`IdempotencyKey::REMEMBERED`].
-const FORGOTTEN_PER_ROW: usize = 2;
+/// With how many commits too many something is forgotten: seldom, since each time it changes pages at
+/// the other end of the table.
+const FORGOTTEN_COMMITS: u64 = 2_000;
+/// How many rows at most are forgotten by one transaction.
+const FORGOTTEN_ROWS: usize = 1_024;
 /// How many keys a row holds at most: two rows fill a page.
 const ROW_KEYS: usize = 40;
 
-/// Those of all durable commits.
+/// Those of all durable commits, and of those that a transaction adds.
 #[derive(Debug, Default)]
-pub(super) struct Requests(HashMap<IdempotencyKey, Revision>);
+pub(super) struct Requests {
+    known: HashMap<IdempotencyKey, Revision>,
+}
 
-/// What a transaction adds to them and removes, if it becomes durable.
+/// What a transaction adds to the rows and removes from them.
 #[derive(Debug, Default)]
 pub(super) struct NewRequests {
-    added: HashMap<IdempotencyKey, (Revision, Fingerprint)>,
     // The first commit of each row, and the row.
     rows: Vec<(Revision, Vec<u8>)>,
     forgotten: Vec<(IdempotencyKey, Revision)>,
@@ -43,12 +46,12 @@ const BYTES: usize = KEY_BYTES + size_of::<Fingerprint>();
 
 impl Requests {
     pub(super) fn read(transaction: &ReadTransaction) -> Result<Self, Failed> {
-        let mut all = HashMap::new();
+        let mut known = HashMap::new();
         for row in transaction.open_table(REQUESTS)?.iter()? {
             let (first, row) = row?;
-            all.extend(keys(first.value(), row.value())?);
+            known.extend(keys(first.value(), row.value())?);
         }
-        Ok(Self(all))
+        Ok(Self { known })
     }
 
     /// Which commit the batch with this fingerprint became, if it was committed under `key` before.
@@ -59,74 +62,81 @@ impl Requests {
         key: IdempotencyKey,
         fingerprint: &Fingerprint,
     ) -> Result<Option<Revision>, Failed> {
-        let same = |revision, known: &[u8]| match known == fingerprint {
-            true => Ok(Some(revision)),
-            false => Err(StoreError::IdempotencyKeyReused { key, revision }.into()),
-        };
-        if let Some((revision, known)) = new.added.get(&key) {
-            return same(*revision, known);
-        }
-        let Some(&revision) = self.0.get(&key) else {
+        let Some(&revision) = self.known.get(&key) else {
             return Ok(None);
         };
+        let judge = |first: u64, row: &[u8]| {
+            let (there, known) = nth(row, revision.number() - first)?;
+            match (there == key, known == fingerprint) {
+                (false, _) => Err(corrupt("an idempotency key belongs to another commit")),
+                (true, true) => Ok(Some(revision)),
+                (true, false) => Err(StoreError::IdempotencyKeyReused { key, revision }.into()),
+            }
+        };
+        let mut added = new.rows.iter().rev();
+        if let Some((first, row)) = added.find(|(first, _)| *first <= revision) {
+            return judge(first.number(), row);
+        }
         let row = rows.range(..=revision.number())?.next_back();
         let (first, row) = row.ok_or_else(malformed)??;
-        let (there, known) = nth(row.value(), revision.number() - first.value())?;
-        match there == key {
-            true => same(revision, known),
-            false => Err(corrupt("an idempotency key belongs to another commit")),
-        }
+        judge(first.value(), row.value())
     }
 
-    /// The transaction that made `new` is durable.
-    pub(super) fn apply(&mut self, new: NewRequests) {
-        for (key, revision) in new.forgotten {
-            if self.0.get(&key) == Some(&revision) {
-                self.0.remove(&key);
-            }
-        }
-        let added = new.added.into_iter();
-        self.0
-            .extend(added.map(|(key, (revision, _))| (key, revision)));
-    }
-}
-
-impl NewRequests {
     /// Remembers `key`, of the commit after the one that was remembered last.
     pub(super) fn remember(
         &mut self,
+        new: &mut NewRequests,
         key: IdempotencyKey,
         revision: Revision,
         fingerprint: &Fingerprint,
     ) {
         let full = |(_, row): &(Revision, Vec<u8>)| row.len() >= ROW_KEYS * BYTES;
-        if self.rows.last().is_none_or(full) {
-            self.rows.push((revision, Vec::new()));
+        if new.rows.last().is_none_or(full) {
+            new.rows.push((revision, Vec::new()));
         }
-        if let Some((_, row)) = self.rows.last_mut() {
+        if let Some((_, row)) = new.rows.last_mut() {
             row.extend_from_slice(key.as_bytes());
             row.extend_from_slice(fingerprint);
         }
-        self.added.insert(key, (revision, *fingerprint));
+        self.known.insert(key, revision);
     }
 
+    /// The transaction that made `new` is durable.
+    pub(super) fn apply(&mut self, new: NewRequests) {
+        for (key, revision) in new.forgotten {
+            if self.known.get(&key) == Some(&revision) {
+                self.known.remove(&key);
+            }
+        }
+    }
+
+    /// Nothing behind `durable` was written.
+    pub(super) fn roll_back(&mut self, durable: Revision) {
+        self.known.retain(|_, revision| *revision <= durable);
+    }
+}
+
+impl NewRequests {
     /// Writes what was added, and forgets the oldest if there are too many.
     pub(super) fn write(&mut self, rows: &mut Rows<'_>, head: Revision) -> Result<(), Failed> {
         for (first, row) in &self.rows {
             rows.insert(first.number(), row.as_slice())?;
         }
         let old = head.number().saturating_sub(IdempotencyKey::REMEMBERED);
-        for _ in 0..self.rows.len() * FORGOTTEN_PER_ROW {
-            let oldest = rows
-                .first()?
-                .map(|(first, row)| (first.value(), row.value().len() / BYTES));
-            let Some((first, commits)) = oldest else {
-                break;
-            };
-            // With the last of its commits.
-            if first.saturating_add(commits as u64) > old.saturating_add(1) {
-                break;
-            }
+        let too_many = |first: u64| first.saturating_add(FORGOTTEN_COMMITS) <= old;
+        if !rows
+            .first()?
+            .is_some_and(|(first, _)| too_many(first.value()))
+        {
+            return Ok(());
+        }
+        let mut oldest = Vec::new();
+        for row in rows.range(..=old)?.take(FORGOTTEN_ROWS) {
+            oldest.push(row?.0.value());
+        }
+        // The last one may end with a commit that is not old.
+        oldest.pop();
+        for first in oldest {
             if let Some(row) = rows.remove(first)? {
                 self.forgotten.extend(keys(first, row.value())?);
             }

@@ -43,7 +43,27 @@ pub struct EmbeddedStats {
     pub slowest_commit: Duration,
 }
 
+/// What waits in an [`EmbeddedStore`] now: its lag.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddedLoad {
+    /// Batches that wait for their commit, or take part in it.
+    pub waiting_batches: u64,
+    /// Bytes of these batches, and of the next one that waits for room.
+    pub waiting_bytes: u64,
+}
+
 impl EmbeddedStore {
+    /// What waits. Answers at once also while the disk does not, when [`EmbeddedStore::stats`], which
+    /// reads the file, may have to wait for it.
+    pub fn load(&self) -> EmbeddedLoad {
+        let free_bytes = self.shared.room.available_permits() as u64;
+        EmbeddedLoad {
+            waiting_batches: self.shared.waiting() as u64,
+            waiting_bytes: u64::from(Shared::ROOM_BYTES) - free_bytes,
+        }
+    }
+
     /// How large it is and how it keeps up.
     ///
     /// # Errors
@@ -59,7 +79,7 @@ impl EmbeddedStore {
             Ok((marks, rows, file_bytes))
         });
         let (marks, rows, file_bytes) = read.map_err(Failed::into_read_error)?;
-        let free = |semaphore: &tokio::sync::Semaphore| semaphore.available_permits() as u64;
+        let load = self.load();
         let counters = &shared.counters;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Ok(EmbeddedStats {
@@ -68,8 +88,8 @@ impl EmbeddedStore {
             records: rows.saturating_sub(marks.tombstones),
             tombstones: marks.tombstones,
             file_bytes,
-            waiting_batches: shared.waiting() as u64,
-            waiting_bytes: u64::from(Shared::ROOM_BYTES) - free(&shared.room),
+            waiting_batches: load.waiting_batches,
+            waiting_bytes: load.waiting_bytes,
             commits: count(&counters.commits),
             groups: count(&counters.groups),
             conflicts: count(&counters.conflicts),

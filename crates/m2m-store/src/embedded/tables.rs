@@ -6,6 +6,7 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::failure::{Failed, corrupt};
 use super::feed::{self, Entry, Moment};
+use crate::seal::Sealed;
 use crate::{
     Change, ChangePage, Changes, Cursor, Incarnation, Key, MAX_PAGE_BYTES, MAX_PAGE_RECORDS, Page,
     Place, Record, Revision, Scan, Sealer, Space,
@@ -59,31 +60,6 @@ const WITHOUT_SUMMARY: u8 = 1;
 const WITH_SUMMARY: u8 = 2;
 
 impl<'a> Stored<'a> {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let (flag, summary, sealed) = match self.content {
-            None => (TOMBSTONE, "", &[][..]),
-            Some(Content {
-                summary: None,
-                sealed,
-            }) => (WITHOUT_SUMMARY, "", sealed),
-            Some(Content {
-                summary: Some(summary),
-                sealed,
-            }) => (WITH_SUMMARY, summary, sealed),
-        };
-        // At most MAX_SUMMARY_BYTES.
-        let length = u16::try_from(summary.len()).unwrap_or(u16::MAX);
-        [
-            &[flag],
-            self.moment.revision.number().to_be_bytes().as_slice(),
-            &self.moment.place.to_be_bytes(),
-            &length.to_be_bytes(),
-            summary.as_bytes(),
-            sealed,
-        ]
-        .concat()
-    }
-
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&flag, rest) = bytes.split_first()?;
         let (revision, rest) = rest.split_first_chunk::<8>()?;
@@ -111,6 +87,35 @@ impl<'a> Stored<'a> {
             content,
         })
     }
+}
+
+/// What is stored at a key that changes at `moment`: a summary, and a value that was sealed for it.
+/// Without them it is a tombstone.
+pub(super) fn encode(moment: Moment, content: Option<(Option<&str>, &Sealed)>) -> Vec<u8> {
+    let (flag, summary, sealed) = match content {
+        None => (TOMBSTONE, None, [&[][..]; 2]),
+        Some((summary, (salt, sealed))) => {
+            let flag = match summary {
+                Some(_) => WITH_SUMMARY,
+                None => WITHOUT_SUMMARY,
+            };
+            (flag, summary, [salt.as_slice(), sealed])
+        }
+    };
+    let summary = summary.unwrap_or_default();
+    // At most MAX_SUMMARY_BYTES.
+    let length = u16::try_from(summary.len()).unwrap_or(u16::MAX);
+    let [salt, sealed] = sealed;
+    [
+        &[flag],
+        moment.revision.number().to_be_bytes().as_slice(),
+        &moment.place.to_be_bytes(),
+        &length.to_be_bytes(),
+        summary.as_bytes(),
+        salt,
+        sealed,
+    ]
+    .concat()
 }
 
 /// The numbers in [`META`].
@@ -272,7 +277,9 @@ impl<'a> Reading<'a> {
             .ok_or_else(|| corrupt(format_args!("{key} is in the feed and not there")))?;
         let stored = decode(&key, row.value())?;
         if stored.moment != entry.moment {
-            return Err(corrupt(format_args!("{key} is in the feed at another place")));
+            return Err(corrupt(format_args!(
+                "{key} is in the feed at another place"
+            )));
         }
         let revision = stored.moment.revision;
         Ok(match self.record(key.clone(), stored)? {

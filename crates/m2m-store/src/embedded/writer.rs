@@ -41,7 +41,8 @@ type Work = Box<dyn FnOnce(&mut Writer) + Send>;
 pub(super) struct Waiting {
     pub(super) batch: Batch,
     pub(super) fingerprint: Fingerprint,
-    pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
+    // With the batch, which is freed where it was made: by another thread it costs more.
+    pub(super) answer: oneshot::Sender<(Result<Committed, StoreError>, Batch)>,
     // Given back when the batch is answered.
     pub(super) _room: [OwnedSemaphorePermit; 2],
 }
@@ -54,6 +55,8 @@ struct Gathering {
     until: Instant,
     /// How long it did.
     idle: Duration,
+    /// With how many it waits no longer.
+    expected: usize,
     /// What comes after it.
     then: Option<Work>,
 }
@@ -66,6 +69,50 @@ pub(super) struct Writer {
     last_commit: Duration,
     anchored: Cursor,
     requests: Requests,
+}
+
+impl Gathering {
+    /// The batch at `place` of the group, if there is one or one comes in time.
+    fn next(&mut self, jobs: &Receiver<Job>, place: usize) -> Option<&Waiting> {
+        if place == self.group.len() {
+            let left = self.until.saturating_duration_since(Instant::now());
+            let patience = match place >= self.expected {
+                true => Duration::ZERO,
+                false => left,
+            };
+            self.take(jobs, patience);
+        }
+        self.group.get(place)
+    }
+
+    /// Takes one more into the group, if there is one, room for it, or one comes in `patience`.
+    fn take(&mut self, jobs: &Receiver<Job>, patience: Duration) -> bool {
+        let full = self.group.len() >= MAX_GROUP || self.bytes >= MAX_GROUP_BYTES;
+        if full || self.then.is_some() {
+            return false;
+        }
+        let job = jobs.try_recv().or_else(|_| {
+            if patience.is_zero() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            let begun = Instant::now();
+            let job = jobs.recv_timeout(patience);
+            self.idle += begun.elapsed();
+            job
+        });
+        match job {
+            Ok(Job::Commit(waiting)) => {
+                self.bytes += waiting.batch.bytes();
+                self.group.push(waiting);
+                true
+            }
+            Ok(Job::Between(work)) => {
+                self.then = Some(work);
+                false
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 impl Writer {
@@ -116,13 +163,14 @@ impl Writer {
             bytes: first.batch.bytes(),
             group: vec![first],
             idle: Duration::ZERO,
+            expected: self.expected,
             then: None,
         };
         let answers = match self.try_commit(&mut queue) {
             Ok(answers) => answers,
             Err(error) => {
                 // Of those who wait now the same is known.
-                while self.take(&mut queue, Duration::ZERO) {}
+                while queue.take(&self.jobs, Duration::ZERO) {}
                 vec![Err(error); queue.group.len()]
             }
         };
@@ -131,7 +179,7 @@ impl Writer {
         self.expected = self.shared.waiting();
         for (waiting, answer) in queue.group.into_iter().zip(answers) {
             // Who no longer waits is not told.
-            let _ = waiting.answer.send(answer);
+            let _ = waiting.answer.send((answer, waiting.batch));
         }
         queue.then
     }
@@ -142,12 +190,13 @@ impl Writer {
     ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
         self.be_ready()?;
         let shared = Arc::clone(&self.shared);
+        let (jobs, requests) = (&self.jobs, &mut self.requests);
         let done = shared.with_database(|opened| {
             let (sealer, random) = (&shared.sealer, shared.random.as_ref());
             let transaction = opened.begin_write()?;
-            let mut group = Group::begin(&transaction, &self.requests, sealer, random)?;
+            let mut group = Group::begin(&transaction, requests, sealer, random)?;
             let mut answers = Vec::new();
-            while let Some(next) = self.next(queue, answers.len()) {
+            while let Some(next) = queue.next(jobs, answers.len()) {
                 answers.push(group.add(&next.batch, &next.fingerprint)?);
             }
             let outcome = group.finish()?;
@@ -159,7 +208,11 @@ impl Writer {
         });
         let (answers, outcome) = match done {
             Ok(done) => done,
-            Err(failed) => return Err(self.fail(failed)),
+            Err(failed) => {
+                let durable = shared.head.borrow().revision();
+                self.requests.roll_back(durable);
+                return Err(self.fail(failed));
+            }
         };
         let head = outcome.head;
         self.requests.apply(outcome.requests);
@@ -172,45 +225,6 @@ impl Writer {
             newer
         });
         anchored.map(|()| answers)
-    }
-
-    /// The batch at `place` of the group, if there is one or one comes in time.
-    fn next<'q>(&self, queue: &'q mut Gathering, place: usize) -> Option<&'q Waiting> {
-        if place == queue.group.len() {
-            let enough = place >= self.expected;
-            let left = queue.until.saturating_duration_since(Instant::now());
-            self.take(queue, if enough { Duration::ZERO } else { left });
-        }
-        queue.group.get(place)
-    }
-
-    /// Takes one more into the group, if there is one, room for it, or one comes in `patience`.
-    fn take(&self, queue: &mut Gathering, patience: Duration) -> bool {
-        let full = queue.group.len() >= MAX_GROUP || queue.bytes >= MAX_GROUP_BYTES;
-        if full || queue.then.is_some() {
-            return false;
-        }
-        let job = self.jobs.try_recv().or_else(|_| {
-            if patience.is_zero() {
-                return Err(RecvTimeoutError::Timeout);
-            }
-            let begun = Instant::now();
-            let job = self.jobs.recv_timeout(patience);
-            queue.idle += begun.elapsed();
-            job
-        });
-        match job {
-            Ok(Job::Commit(waiting)) => {
-                queue.bytes += waiting.batch.bytes();
-                queue.group.push(waiting);
-                true
-            }
-            Ok(Job::Between(work)) => {
-                queue.then = Some(work);
-                false
-            }
-            Err(_) => false,
-        }
     }
 
     /// Moves the anchor to `head`, if it is not there yet.

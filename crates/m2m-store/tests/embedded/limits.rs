@@ -293,8 +293,8 @@ fn on(disk: &SimDisk) -> EmbeddedStore {
 /// Room is given back a moment after the answer.
 fn nobody_waits(store: &EmbeddedStore) {
     loop {
-        let stats = store.stats().unwrap();
-        if (stats.waiting_batches, stats.waiting_bytes) == (0, 0) {
+        let load = store.load();
+        if (load.waiting_batches, load.waiting_bytes) == (0, 0) {
             return;
         }
         std::thread::yield_now();
@@ -311,11 +311,7 @@ fn no_more_wait_than_there_is_room_for() {
     for future in &mut waiting {
         assert!(future.as_mut().poll(&mut context).is_pending());
     }
-    let stats = |store: &EmbeddedStore| {
-        let stats = store.stats().unwrap();
-        (stats.waiting_batches, stats.waiting_bytes)
-    };
-    assert_eq!(stats(&store).0, 4_096);
+    assert_eq!(store.load().waiting_batches, 4_096);
     // Who gives up makes room for nobody that is in the queue, and for all that are not.
     waiting.truncate(5_000);
     held.release();
@@ -345,8 +341,13 @@ fn no_more_wait_than_there_is_room_for() {
     for future in &mut waiting {
         assert!(future.as_mut().poll(&mut context).is_pending());
     }
-    // Nothing is read meanwhile: the writer may stand at the held disk in the middle of a write, for
-    // which the file becomes longer, and then whoever reads waits for it.
+    // All have their slot; those for whose bytes there is no room wait with theirs.
+    let load = store.load();
+    assert_eq!(load.waiting_batches, 40);
+    assert!(
+        (63 << 20..=64 << 20).contains(&load.waiting_bytes),
+        "{load:?}"
+    );
     held.release();
     for future in waiting {
         block_on(future).unwrap();
