@@ -9,6 +9,9 @@
 //! - `webhook N`: the same for a webhook's signature: costs the same for every N.
 //! - `api-key N`: look an API key up and refuse it because character N of its secret is another. Costs
 //!   the same for every N.
+//! - `warm N`, `warm-counting N`: verify cached tokens in two threads; see `warm.rs`.
+
+mod warm;
 
 use std::arch::asm;
 use std::hint::black_box;
@@ -24,7 +27,8 @@ use m2m_secrets::{
 };
 use m2m_types::{ServiceId, Timestamp};
 
-const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|webhook N|naive N|api-key N";
+const USAGE: &str = "m2m-ctgrind equal|sign|early-exit|table|verify N|webhook N|naive N|api-key N|\
+    warm N|warm-counting N";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         ("webhook", Some(at)) => webhook(at),
         ("naive", Some(at)) => naive(at),
         ("api-key", Some(at)) => api_key(at),
+        ("warm", Some(times)) => warm::warm(times, false),
+        ("warm-counting", Some(times)) => warm::warm(times, true),
         _ => {
             eprintln!("usage: {USAGE}");
             return ExitCode::from(2);

@@ -28,6 +28,7 @@ pub const SECRET: &[u8; 32] = b"a key of thirty-two known bytes.";
 pub const LIFETIME: u64 = 3600;
 
 const REVOKED: u64 = 10_000_000;
+const SECRETS: usize = 100_000;
 
 /// Where a child process finds the tokens of its parent, so that both count the same token.
 const ENVIRONMENT: &str = "M2M_PEERS_FIXTURE";
@@ -179,6 +180,8 @@ pub struct Fixture {
     pub claims: Claims,
     /// How many entries the revocation sets have.
     pub revoked: u64,
+    /// How many clients have an API key, and how many secrets a service knows.
+    pub secrets: usize,
     tokens: [String; 4],
 }
 
@@ -212,6 +215,7 @@ impl Fixture {
             now,
             claims: Claims::new(now),
             revoked: REVOKED,
+            secrets: SECRETS,
             tokens: tokens.try_into().ok()?,
         })
     }
@@ -236,6 +240,7 @@ impl Fixture {
             now,
             claims,
             revoked: REVOKED,
+            secrets: SECRETS,
             tokens,
         }
     }
@@ -314,6 +319,11 @@ pub fn flipped(token: &str) -> [String; 3] {
 /// `text` in base64url.
 pub fn encoded(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
+}
+
+/// What `text` is base64url of.
+pub fn decoded(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).expect("it is base64url")
 }
 
 fn header(algorithm: Algorithm) -> String {

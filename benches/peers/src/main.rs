@@ -10,7 +10,7 @@ use m2m_peers::report::{self, Measured};
 use m2m_peers::store::commits;
 use m2m_peers::store::compare::write_until_killed;
 use m2m_peers::timing::Effort;
-use m2m_peers::{ours, peers, requests, secrets, store};
+use m2m_peers::{ours, peers, pki, requests, secrets, sets, store};
 
 const USAGE: &str = "\
 m2m-peers list [filter]          the ids of the contenders
@@ -21,6 +21,7 @@ m2m-peers count <id> <n>         runs one contender n times, for valgrind
 m2m-peers store                  durable commits, the feed, reopening, and the engines
 m2m-peers store commits <n>      only the first of these, in n rounds
 m2m-peers store reopen <n>       only the third, with n revocations
+m2m-peers pki                    certificates and CRLs, by the programs that m2m-pki has for that
 m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
 
 fn main() -> ExitCode {
@@ -33,17 +34,18 @@ fn main() -> ExitCode {
                 println!("{}", recipe.id);
             }
         }
-        ["time", filter @ ..] => print(&rows(&chosen(filter), &fixture, effort())),
+        ["time", filter @ ..] => print(rows(&chosen(filter), &fixture, effort())),
         ["instructions", filter @ ..] => {
             let mut rows = rows(&chosen(filter), &fixture, effort());
             count_instructions(&mut rows, &fixture);
-            print(&rows);
+            print(rows);
         }
         ["report"] => return report(&fixture),
         ["facts"] => println!("{:#?}", ours::facts(&fixture)),
         ["store"] => println!("{}", report::of_store(store::measure(store::now(&fixture)))),
         ["store", "commits", rounds] => return commits(rounds),
         ["store", "reopen", count] => return reopen(count, &fixture),
+        ["pki"] => println!("{}", report::of_pki(pki::measure())),
         // What `store` starts, to kill it.
         ["store-writer", name, directory] => write_until_killed(name, directory.as_ref()),
         ["count", id, times] => return count(id, times, fixture),
@@ -60,6 +62,7 @@ fn report(fixture: &Fixture) -> ExitCode {
         rows: rows(&recipes(), fixture, effort()),
         facts: ours::facts(fixture),
         store: Some(store::measure(store::now(fixture))),
+        pki: pki::measure(),
     };
     count_instructions(&mut measured.rows, fixture);
     match report::write(&measured) {
@@ -80,6 +83,7 @@ fn recipes() -> Vec<Recipe> {
             .rposition(|recipe| recipe.group() == ours.group());
         recipes.insert(last.map_or(recipes.len(), |last| last + 1), ours);
     }
+    recipes.extend(sets::recipes());
     recipes.extend(requests::recipes());
     recipes.extend(secrets::recipes());
     recipes
@@ -112,9 +116,10 @@ fn chosen(filter: &[&str]) -> Vec<Recipe> {
         .collect()
 }
 
-/// With fewer revocations: their number does not change the count, and valgrind is slow.
+/// With fewer revocations and secrets: their number does not change the count, and valgrind is slow.
 fn count(id: &str, times: &str, mut fixture: Fixture) -> ExitCode {
     fixture.revoked = 100_000;
+    fixture.secrets = 1_000;
     let recipes = recipes();
     let (Some(recipe), Ok(times)) = (recipes.iter().find(|recipe| recipe.id == id), times.parse())
     else {
@@ -143,16 +148,17 @@ fn reopen(count: &str, fixture: &Fixture) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: Vec<Row>) {
     for Row {
         id,
         calm,
         ratio,
         allocations,
         instructions,
-    } in rows
+    } in &rows
     {
         let instructions = instructions.map_or(String::new(), |count| format!("{count:>10} instr"));
         println!("{id:<48} {calm:>11.0} ns {ratio:>8.3}x {allocations:>6.0} alloc {instructions}");
     }
+    print!("\n{}", report::of_rows(rows));
 }

@@ -3,7 +3,7 @@
 pub mod josekit;
 pub mod jsonwebtoken;
 mod jwt_simple;
-mod raw;
+pub(crate) mod raw;
 
 pub use self::jsonwebtoken::Backend;
 

@@ -3,6 +3,9 @@
 mod chart;
 mod machine;
 mod page;
+mod pki;
+mod secrets;
+mod sets;
 mod store;
 mod targets;
 
@@ -11,7 +14,9 @@ use std::io;
 use std::path::Path;
 
 use crate::measure::Row;
+use crate::pki::Said;
 use crate::store::Figures;
+use targets::{Target, shown};
 
 /// Everything the report is made of.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,8 @@ pub struct Measured {
     pub facts: Facts,
     /// What keeping state costs.
     pub store: Option<Figures>,
+    /// What certificates and revocation lists cost.
+    pub pki: Said,
 }
 
 /// Measurements that are not the cost of one operation of one contender.
@@ -62,17 +69,66 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// That the contender `id` takes at most `limit` times as long as ring in its group.
+    fn beside_ring(&self, id: &str, what: String, limit: f64) -> Target {
+        let ours = self.row(id);
+        let by_count = ours.and_then(|ours| {
+            let group = crate::contender::group(id);
+            let ring = self.row(&format!("{group}/ring"))?.instructions?;
+            Some(ours.instructions? as f64 / ring as f64)
+        });
+        Target {
+            what,
+            wanted: format!("≤ {limit:.2} × raw ring"),
+            measured: shown(ours, |ours| {
+                let by_count = by_count.map_or(String::new(), |ratio| {
+                    format!(" (instructions {ratio:.3} ×)")
+                });
+                format!("{:.3} ×{by_count}", ours.ratio)
+            }),
+            reached: ours.map(|ours| ours.ratio <= limit),
+        }
+    }
+}
+
+/// What the page would say of certificates and revocation lists.
+pub fn of_pki(said: Said) -> String {
+    let mut page = lines(pki::targets(&said));
+    pki::section(&mut page, &said);
+    page
+}
+
 /// What the page would say of stores.
 pub fn of_store(figures: Figures) -> String {
-    let mut page = String::new();
-    for target in store::targets(Some(&figures)) {
-        page.push_str(&format!(
-            "{}: {} ({})\n",
-            target.what, target.measured, target.wanted
-        ));
-    }
+    let mut page = lines(store::targets(Some(&figures)));
     store::section(&mut page, Some(&figures));
     page
+}
+
+/// The targets that the measured rows decide; nothing is said of those that were not measured.
+pub fn of_rows(rows: Vec<Row>) -> String {
+    let measured = Measured {
+        rows,
+        ..Measured::default()
+    };
+    let targets = targets::targets(&measured).into_iter();
+    lines(targets.filter(|target| target.reached.is_some()).collect())
+}
+
+fn lines(targets: Vec<Target>) -> String {
+    targets
+        .iter()
+        .map(|target| {
+            let Target {
+                what,
+                wanted,
+                measured,
+                ..
+            } = target;
+            format!("{what}: {measured} ({wanted})\n")
+        })
+        .collect()
 }
 
 /// Writes `BENCHMARKS.md` and `benchmarks.svg` into the repository's `docs`.

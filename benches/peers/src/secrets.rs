@@ -1,10 +1,10 @@
-//! Secrets by key id, API keys and the keys of pairs: each beside the one HMAC of ring that cannot be
-//! spared.
+//! API keys among many clients, keys of pairs that are derived and forgotten, and secrets that rotate; each
+//! beside ring's HMAC over the bytes that are hashed.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
-use m2m_crypto::{SecretBytes, SystemRandom};
+use m2m_crypto::SystemRandom;
 use m2m_secrets::{
     ClientKeys, Generation, KeyFormat, KeyHasher, KeyTable, PairRoot, Parties, PeerFloors,
     PepperVersion, Ring, RootVersion, SecretName, SecretVersion, SharedSecret,
@@ -13,166 +13,197 @@ use m2m_types::{Live, ServiceId, Timestamp};
 use ring::hmac::{HMAC_SHA256, Key};
 
 use crate::contender::{Contender, Recipe};
+use crate::fixture::Fixture;
+use crate::ours::token::now;
 
-/// How many secrets, and how many API keys.
-const MANY: usize = 100_000;
-/// Far enough that what is found is in no cache, and without a common divisor with [`MANY`].
-const STRIDE: usize = 7_919;
-/// A canonical request, as it is signed.
+/// As long as a canonical request that is signed.
 const MESSAGE: [u8; 200] = [7; 200];
+/// From one to the next, so that memory is waited for and no prefetcher helps.
+const STRIDE: usize = 7_919;
 
-type Operation = Box<dyn FnMut() -> bool>;
-
-/// Each group begins with ring: one prepared key and the same bytes.
+/// Each group begins with ring.
 pub fn recipes() -> Vec<Recipe> {
-    let recipe = |id: &str, make: fn(Timestamp) -> Operation| {
-        Recipe::new(id, move |id, fixture| {
-            Contender::new(id, make(at(fixture.now)))
-        })
+    let recipe = |id: &'static str, prepare: fn(&Fixture) -> Operation| {
+        Recipe::new(id, move |id, fixture| Contender::new(id, prepare(fixture)))
     };
     vec![
-        recipe("secret/verify/key-id/ring", |_| hmac_of_ring(&MESSAGE)),
-        recipe("secret/verify/key-id/m2m", |now| by_key_id(1, now)),
-        recipe("secret/verify/key-id/ring-100000", |_| {
-            hmac_of_ring_among(MANY)
+        recipe("api-key/check/one/ring", |fixture| {
+            api_key_ring(&presented(fixture), 0)
         }),
-        recipe("secret/verify/key-id/m2m-100000", |now| {
-            by_key_id(MANY, now)
+        recipe("api-key/check/one/m2m", |fixture| api_key(fixture, 0)),
+        recipe("api-key/check/all/ring", |fixture| {
+            api_key_ring(&presented(fixture), STRIDE)
         }),
-        recipe("secret/api-key/check/ring", |_| hmac_of_ring(&[b'k'; 44])),
-        recipe("secret/api-key/check/m2m-100000", |now| api_key(1, now)),
-        recipe("secret/api-key/check/m2m-100000-in-turn", |now| {
-            api_key(STRIDE, now)
+        recipe("api-key/check/all/m2m", |fixture| api_key(fixture, STRIDE)),
+        recipe("api-key/refuse/malformed/ring", |fixture| {
+            api_key_ring(&presented(fixture), 0)
         }),
-        recipe("secret/pair/derive-and-verify/ring", |_| {
-            hmac_of_ring(&MESSAGE)
+        recipe("api-key/refuse/malformed/m2m", |fixture| {
+            refused(fixture, |key| key.swap(30, 31))
         }),
-        recipe("secret/pair/derive-and-verify/m2m", |_| pair()),
+        recipe("api-key/refuse/malformed/m2m-cut-short", |fixture| {
+            refused(fixture, |key| key.truncate(key.len() - 1))
+        }),
+        recipe("pair-key/verify/hmac/ring", |_| hmac(1, 0)),
+        recipe("pair-key/verify/hmac/m2m-kept", |_| pair(true)),
+        recipe("pair-key/verify/hmac/m2m", |_| pair(false)),
+        recipe("secret/verify/one/ring", |_| hmac(1, 0)),
+        recipe("secret/verify/one/m2m", |fixture| {
+            by_key_id(1, 0, now(fixture))
+        }),
+        recipe("secret/verify/all/ring", |fixture| {
+            hmac(fixture.secrets, STRIDE)
+        }),
+        recipe("secret/verify/all/m2m", |fixture| {
+            by_key_id(fixture.secrets, STRIDE, now(fixture))
+        }),
     ]
 }
 
-fn hmac_of_ring(message: &'static [u8]) -> Operation {
-    let key = Key::new(HMAC_SHA256, &[7; 32]);
-    let tag = ring::hmac::sign(&key, message);
-    Box::new(move || ring::hmac::verify(&key, black_box(message), tag.as_ref()).is_ok())
+type Operation = Box<dyn FnMut() -> bool>;
+
+fn secret() -> SharedSecret {
+    SharedSecret::generate(&SystemRandom).expect("the system has randomness")
 }
 
-/// As many prepared keys, one after the other: memory is waited for here, too.
-fn hmac_of_ring_among(count: usize) -> Operation {
-    let keys: Vec<(Key, [u8; 32])> = (0..count as u64)
-        .map(|number| {
-            let key = Key::new(HMAC_SHA256, &secret_of(number));
-            let tag = tag_of(&secret_of(number));
-            (key, tag)
+/// Keys of as many clients as the fixture says, and what they present.
+struct Clients {
+    table: Live<KeyTable>,
+    presented: Vec<String>,
+}
+
+impl Clients {
+    fn new(fixture: &Fixture) -> Self {
+        let now = now(fixture);
+        let format = KeyFormat::new("acme", "live").expect("two labels");
+        let version = PepperVersion::new(1).expect("not zero");
+        let hasher = KeyHasher::new(format, version, &secret()).expect("a pepper");
+        let hasher = Arc::new(hasher);
+        let issue = |number| {
+            let owner: ServiceId = format!("spiffe://example.org/client/{number}")
+                .parse()
+                .expect("a name");
+            let issued = ClientKeys::issue(owner, &hasher, &SystemRandom, now);
+            let (client, issued) = issued.expect("the system has randomness");
+            (client, issued.key().expose_secret().to_owned())
+        };
+        let (clients, presented): (Vec<_>, _) = (0..fixture.secrets).map(issue).unzip();
+        let table = KeyTable::build(hasher, &clients, &SystemRandom, now).expect("a table");
+        Self {
+            table: Live::new(table),
+            presented,
+        }
+    }
+}
+
+/// As many keys as clients present, for who only hashes them.
+fn presented(fixture: &Fixture) -> Vec<String> {
+    let key = |number| format!("acme_live_{number:0>50}");
+    (0..fixture.secrets).map(key).collect()
+}
+
+/// What a check cannot spare: the HMAC of id, `_` and secret.
+fn api_key_ring(presented: &[String], stride: usize) -> Operation {
+    let key = Key::new(HMAC_SHA256, &[7; 32]);
+    let bodies: Vec<[u8; 44]> = presented
+        .iter()
+        .map(|key| key.as_bytes()[10..54].try_into().expect("44 characters"))
+        .collect();
+    let tags: Vec<[u8; 32]> = bodies
+        .iter()
+        .map(|body| {
+            let tag = ring::hmac::sign(&key, body);
+            tag.as_ref().try_into().expect("32 bytes")
         })
         .collect();
     let mut at = 0;
     Box::new(move || {
-        at = (at + STRIDE) % keys.len();
+        at = (at + stride) % bodies.len();
+        ring::hmac::verify(&key, black_box(&bodies[at]), &tags[at]).is_ok()
+    })
+}
+
+fn api_key(fixture: &Fixture, stride: usize) -> Operation {
+    let now = now(fixture);
+    let Clients { table, presented } = Clients::new(fixture);
+    let mut at = 0;
+    Box::new(move || {
+        at = (at + stride) % presented.len();
+        let table = table.load();
+        table
+            .check(black_box(presented[at].as_bytes()), now)
+            .is_ok()
+    })
+}
+
+fn refused(fixture: &Fixture, spoil: fn(&mut Vec<u8>)) -> Operation {
+    let now = now(fixture);
+    let Clients { table, presented } = Clients::new(fixture);
+    let mut key = presented[0].clone().into_bytes();
+    spoil(&mut key);
+    Box::new(move || table.load().check(black_box(&key), now).is_err())
+}
+
+/// With `count` keys, of which each is used in its turn.
+fn hmac(count: usize, stride: usize) -> Operation {
+    let keys: Vec<(Key, [u8; 32])> = (0..count)
+        .map(|number| {
+            let key = Key::new(HMAC_SHA256, &number.to_be_bytes().repeat(4));
+            let tag = ring::hmac::sign(&key, &MESSAGE);
+            (key, tag.as_ref().try_into().expect("32 bytes"))
+        })
+        .collect();
+    let mut at = 0;
+    Box::new(move || {
+        at = (at + stride) % keys.len();
         let (key, tag) = &keys[at];
         ring::hmac::verify(key, black_box(&MESSAGE), tag).is_ok()
     })
 }
 
-/// From the key id to the verdict, the snapshot, the count and the time of the last use included.
-fn by_key_id(count: usize, now: Timestamp) -> Operation {
-    let rings: Vec<(Live<Ring>, String, [u8; 32])> = (0..count as u64)
-        .map(|number| {
-            let bytes = SecretBytes::from(&secret_of(number)[..]);
-            let secret = SharedSecret::new(bytes).expect("32 bytes");
-            let name = SecretName::new(&format!("secret-{number}")).expect("a name");
-            let versions = [(SecretVersion::FIRST, &secret)];
-            let ring = Ring::fixed(&name, versions, SecretVersion::FIRST, now).expect("a ring");
-            let key_id = format!("{name}.{}", SecretVersion::FIRST);
-            (Live::new(ring), key_id, tag_of(&secret_of(number)))
-        })
-        .collect();
-    let mut at = 0;
+/// The key of a pair is derived for this one message and forgotten, or was kept.
+fn pair(is_kept: bool) -> Operation {
+    let root = PairRoot::new(&secret(), RootVersion(1));
+    let billing: ServiceId = "spiffe://example.org/billing".parse().expect("a name");
+    let ledger: ServiceId = "spiffe://example.org/ledger".parse().expect("a name");
+    let parties = Parties::pair(&billing, &ledger).expect("two");
+    let kept = root.key(&parties, Generation::FIRST);
+    let tag = root.sign(&parties, Generation::FIRST, &MESSAGE);
+    if is_kept {
+        return Box::new(move || kept.verify(black_box(&MESSAGE), &tag).is_ok());
+    }
+    let floors = PeerFloors::new(&SystemRandom).expect("the system has randomness");
     Box::new(move || {
-        at = (at + STRIDE) % rings.len();
-        let (live, key_id, tag) = &rings[at];
-        let ring = live.load();
-        ring.verify(black_box(key_id), black_box(&MESSAGE), tag, now)
+        let parties = Parties::pair(black_box(&billing), &ledger).expect("two");
+        let message = black_box(&MESSAGE);
+        root.verify(&parties, Generation::FIRST, &floors, message, &tag)
             .is_ok()
     })
 }
 
-fn secret_of(number: u64) -> [u8; 32] {
-    let mut secret = [7; 32];
-    secret[..8].copy_from_slice(&number.to_le_bytes());
-    secret
-}
-
-fn tag_of(secret: &[u8; 32]) -> [u8; 32] {
-    let tag = ring::hmac::sign(&Key::new(HMAC_SHA256, secret), &MESSAGE);
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(tag.as_ref());
-    bytes
-}
-
-/// One of as many keys, `stride` further each time.
-fn api_key(stride: usize, now: Timestamp) -> Operation {
-    let pepper = SharedSecret::generate(&SystemRandom).expect("randomness");
-    let format = KeyFormat::new("acme", "live").expect("two labels");
-    let version = PepperVersion::new(1).expect("not zero");
-    let hasher = Arc::new(KeyHasher::new(format, version, &pepper).expect("a pepper"));
-    let (clients, issued): (Vec<ClientKeys>, Vec<Vec<u8>>) = (0..MANY)
+/// `count` secrets with two versions each, of which the older is asked for: the snapshot is loaded, the
+/// version found, and its use counted.
+fn by_key_id(count: usize, stride: usize, now: Timestamp) -> Operation {
+    let second = SecretVersion::new(2).expect("not zero");
+    let rings: Vec<(Live<Ring>, String, [u8; 32])> = (0..count)
         .map(|number| {
-            let owner = service(&format!("client/{number}"));
-            let (client, issued) =
-                ClientKeys::issue(owner, &hasher, &SystemRandom, now).expect("randomness");
-            let key = issued.key().expose_secret().as_bytes().to_vec();
-            (client, key)
+            let name = SecretName::new(&format!("tenant-{number}")).expect("a name");
+            let (one, other) = (secret(), secret());
+            let versions = [(SecretVersion::FIRST, &one), (second, &other)];
+            let first = Ring::fixed(&name, versions, SecretVersion::FIRST, now);
+            let ring = Ring::fixed(&name, versions, second, now).expect("two versions");
+            let mut tag = [0; 32];
+            let signer = first.expect("two versions");
+            let signed = signer.sign(&MESSAGE, &mut tag, now).expect("32 bytes");
+            let key_id = signed.key_id().as_str().to_owned();
+            (Live::new(ring), key_id, tag)
         })
-        .unzip();
-    let table = KeyTable::build(hasher, &clients, &SystemRandom, now).expect("a table");
-    let table = Live::new(table);
-    // In the order of their use, side by side: what a request brings along was just received.
-    let length = issued[0].len();
-    let order = (0..MANY).map(|number| number * stride % MANY);
-    let presented: Vec<u8> = order.flat_map(|number| issued[number].clone()).collect();
-    let mut presented_in_turn = 0;
+        .collect();
+    let mut at = 0;
     Box::new(move || {
-        if stride > 1 {
-            presented_in_turn = (presented_in_turn + 1) % MANY;
-        }
-        let key = &presented[presented_in_turn * length..][..length];
-        table.load().check(black_box(key), now).is_ok()
+        at = (at + stride) % rings.len();
+        let (ring, key_id, tag) = &rings[at];
+        let ring = ring.load();
+        ring.verify(key_id, black_box(&MESSAGE), tag, now).is_ok()
     })
-}
-
-fn pair() -> Operation {
-    let secret = SharedSecret::generate(&SystemRandom).expect("randomness");
-    let root = PairRoot::new(&secret, RootVersion(1));
-    let (client, ledger) = (service("client/99999"), service("ledger"));
-    let mut floors = PeerFloors::new(&SystemRandom).expect("randomness");
-    for number in 0..100 {
-        let revoked = service(&format!("revoked/{number}"));
-        floors
-            .raise(&revoked, Generation::NEVER)
-            .expect("there is room");
-    }
-    let parties = Parties::directed(&client, &ledger).expect("two");
-    let tag = root.sign(&parties, Generation::FIRST, &MESSAGE);
-    Box::new(move || {
-        let parties = Parties::directed(&client, &ledger).expect("two");
-        root.verify(
-            &parties,
-            Generation::FIRST,
-            &floors,
-            black_box(&MESSAGE),
-            &tag,
-        )
-        .is_ok()
-    })
-}
-
-fn service(path: &str) -> ServiceId {
-    format!("spiffe://example.org/{path}")
-        .parse()
-        .expect("a name")
-}
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_unix_seconds(seconds).expect("before the year 9999")
 }

@@ -27,7 +27,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::finding::Findings;
-use crate::members::{Members, MembersError};
+use crate::members::{Borrowed, Members, MembersError};
 use crate::subject::SubjectId;
 use crate::value::{EventTime, InitiatingEntity, Reasons, Value};
 
@@ -110,7 +110,7 @@ macro_rules! catalogue {
             }
 
             /// Reads the payload of an event of the type `uri`.
-            pub(crate) fn read(uri: &str, members: Members, findings: &mut Findings) -> Self {
+            pub(crate) fn read(uri: &str, members: Borrowed<'_>, findings: &mut Findings) -> Self {
                 let known = canonical(uri);
                 let read = match &*known {
                     $(_ if known == $name::URI => $name::read(members, findings).map(Self::$name),)+
@@ -119,10 +119,13 @@ macro_rules! catalogue {
                         if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(uri)) {
                             findings.violation("RFC 8417 §2.2", "", "is a known URI in other letters");
                         }
-                        return Self::Other(RawEvent { uri: Box::from(uri), payload: members });
+                        return Self::Other(RawEvent { uri: Box::from(uri), payload: members.into() });
                     }
                 };
-                read.unwrap_or_else(|payload| Self::Malformed(RawEvent { uri: Box::from(uri), payload }))
+                read.unwrap_or_else(|payload| {
+                    let payload = payload.into();
+                    Self::Malformed(RawEvent { uri: Box::from(uri), payload })
+                })
             }
 
             pub(crate) fn write_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -289,7 +292,7 @@ pub struct Common {
 const COMMON_RULE: &str = "CAEP 1.0 §2";
 
 impl Common {
-    fn read(members: &Members, findings: &mut Findings) -> Result<Self, ()> {
+    fn read(members: &Borrowed<'_>, findings: &mut Findings) -> Result<Self, ()> {
         findings.check(COMMON_RULE);
         Ok(Self {
             event_timestamp: optional(members, "event_timestamp", COMMON_RULE, findings)?,
@@ -300,7 +303,7 @@ impl Common {
         })
     }
 
-    fn forget(&self, members: &mut Members) {
+    fn forget(&self, members: &mut Borrowed<'_>) {
         for name in [
             "event_timestamp",
             "initiating_entity",
@@ -334,7 +337,7 @@ impl Common {
 
 /// Reads a member that must be there.
 fn required<T: Value>(
-    members: &Members,
+    members: &Borrowed<'_>,
     name: &str,
     rule: &'static str,
     findings: &mut Findings,
@@ -348,7 +351,7 @@ fn required<T: Value>(
 
 /// Reads a member that may be there. What is there and cannot be read is a violation, and an error.
 fn optional<T: Value>(
-    members: &Members,
+    members: &Borrowed<'_>,
     name: &str,
     rule: &'static str,
     findings: &mut Findings,

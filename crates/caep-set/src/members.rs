@@ -1,5 +1,9 @@
 //! `Members`: a JSON object kept as it was written, so that what nobody here understands survives.
 
+mod borrowed;
+
+pub(crate) use borrowed::Borrowed;
+
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -60,7 +64,7 @@ impl Members {
     ///
     /// [`MembersError`] for anything else, for a name that comes twice, and for too many of them.
     pub fn from_json(text: &str) -> Result<Self, MembersError> {
-        Ok(serde_json::from_str(text)?)
+        Borrowed::from_json(text).map(Self::from)
     }
 
     /// How many there are.
@@ -115,17 +119,6 @@ impl Members {
             None => self.list.push((Box::from(name), value)),
         }
         Ok(())
-    }
-
-    /// Takes the member `name` out.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
-        let at = self.list.iter().position(|(known, _)| &**known == name)?;
-        Some(self.list.remove(at).1)
-    }
-
-    /// Takes all out, in their order.
-    pub(crate) fn take_all(&mut self) -> Vec<(Box<str>, Box<RawValue>)> {
-        std::mem::take(&mut self.list)
     }
 
     pub(crate) fn push(&mut self, name: Box<str>, value: Box<RawValue>) {

@@ -4,7 +4,7 @@ use m2m_types::Timestamp;
 
 use crate::event::{Event, StreamUpdated, Verification};
 use crate::finding::{Finding, Findings, Severity};
-use crate::members::Members;
+use crate::members::Borrowed;
 use crate::profile::{Dialect, Profile};
 use crate::subject::{Format, Shape, SubjectId};
 use crate::token::SecurityEventToken;
@@ -68,7 +68,7 @@ impl Reading {
             now,
         };
         let read = match json.len() {
-            0..=MAX_CLAIMS => Members::from_json(json).ok(),
+            0..=MAX_CLAIMS => Borrowed::from_json(json).ok(),
             _ => None,
         };
         let (token, must_discard) = match read {
@@ -104,6 +104,10 @@ impl Reading {
         self.token
     }
 
+    pub(crate) fn into_parts(self) -> (Option<SecurityEventToken>, Vec<Finding>) {
+        (self.token, self.findings)
+    }
+
     /// The rules that it bends or breaks; at most 64.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
@@ -137,7 +141,7 @@ struct Reader<'p> {
 const CLAIMS: &str = "RFC 8417 §2.2";
 
 impl Reader<'_> {
-    fn token(&mut self, mut members: Members) -> Option<SecurityEventToken> {
+    fn token(&mut self, mut members: Borrowed<'_>) -> Option<SecurityEventToken> {
         let dialect = self.profile.dialect;
         self.findings.check("RFC 8417 §2");
         self.findings.check(CLAIMS);
@@ -178,17 +182,17 @@ impl Reader<'_> {
             time_of_event,
             subject,
             events,
-            others: members,
+            others: members.into(),
         })
     }
 
     /// A claim that must be there and be a text.
-    fn name(&mut self, members: &mut Members, name: &'static str) -> Option<Box<str>> {
+    fn name(&mut self, members: &mut Borrowed<'_>, name: &'static str) -> Option<Box<str>> {
         let Some(value) = members.take(name) else {
             self.findings.violation(CLAIMS, name, "is missing");
             return None;
         };
-        let problem = match Box::<str>::read(value.get()) {
+        let problem = match Box::<str>::read(value) {
             Ok(text) if !text.is_empty() => return Some(text),
             Ok(_) => "is empty",
             Err(problem) => problem,
@@ -197,13 +201,13 @@ impl Reader<'_> {
         None
     }
 
-    fn issued_at(&mut self, members: &mut Members) -> Option<Timestamp> {
+    fn issued_at(&mut self, members: &mut Borrowed<'_>) -> Option<Timestamp> {
         self.findings.check("RFC 7519 §4.1.6");
         let Some(value) = members.take("iat") else {
             self.findings.violation(CLAIMS, "iat", "is missing");
             return None;
         };
-        let seconds: Option<u64> = serde_json::from_str(value.get()).ok();
+        let seconds: Option<u64> = serde_json::from_str(value).ok();
         let time = seconds.and_then(|seconds| Timestamp::from_unix_seconds(seconds).ok());
         match time {
             None => {
@@ -219,14 +223,14 @@ impl Reader<'_> {
     }
 
     /// Empty without `aud`, which only who verifies the SET can miss.
-    fn audience(&mut self, members: &mut Members) -> Option<Vec<Box<str>>> {
+    fn audience(&mut self, members: &mut Borrowed<'_>) -> Option<Vec<Box<str>>> {
         let Some(value) = members.take("aud") else {
             self.findings.advice(CLAIMS, "aud", "is missing");
             return Some(Vec::new());
         };
         self.findings.check("RFC 7519 §4.1.3");
-        let one = Box::<str>::read(value.get()).map(|name| vec![name]);
-        let names = one.or_else(|_| Vec::<Box<str>>::read(value.get()));
+        let one = Box::<str>::read(value).map(|name| vec![name]);
+        let names = one.or_else(|_| Vec::<Box<str>>::read(value));
         match names {
             Ok(names) if !names.is_empty() && names.iter().all(|name| !name.is_empty()) => {
                 Some(names)
@@ -239,7 +243,7 @@ impl Reader<'_> {
         }
     }
 
-    fn transaction(&mut self, members: &mut Members) -> Option<Box<str>> {
+    fn transaction(&mut self, members: &mut Borrowed<'_>) -> Option<Box<str>> {
         if self.profile.dialect == Dialect::Ssf {
             self.findings.check("SSF 1.0 §4.1.8");
         }
@@ -249,7 +253,7 @@ impl Reader<'_> {
             }
             return None;
         };
-        match Box::<str>::read(value.get()) {
+        match Box::<str>::read(value) {
             Ok(text) => Some(text),
             Err(problem) => {
                 self.findings.violation(CLAIMS, "txn", problem);
@@ -258,9 +262,9 @@ impl Reader<'_> {
         }
     }
 
-    fn time_of_event(&mut self, members: &mut Members) -> Option<EventTime> {
+    fn time_of_event(&mut self, members: &mut Borrowed<'_>) -> Option<EventTime> {
         let value = members.take("toe")?;
-        match EventTime::read(value.get()) {
+        match EventTime::read(value) {
             Ok(time) => Some(time),
             Err(problem) => {
                 self.findings.violation(CLAIMS, "toe", problem);
@@ -269,13 +273,13 @@ impl Reader<'_> {
         }
     }
 
-    fn subject(&mut self, members: &mut Members) -> Option<SubjectId> {
+    fn subject(&mut self, members: &mut Borrowed<'_>) -> Option<SubjectId> {
         let value = members.take("sub_id")?;
         let shape = match self.profile.dialect.is_legacy() {
             true => Shape::Legacy,
             false => Shape::Standard,
         };
-        self.read_subject("sub_id", value.get(), shape)
+        self.read_subject("sub_id", value, shape)
     }
 
     fn read_subject(&mut self, name: &str, json: &str, shape: Shape) -> Option<SubjectId> {
@@ -308,12 +312,12 @@ impl Reader<'_> {
     }
 
     /// The events, and the subject that one of them names in its payload.
-    fn events(&mut self, members: &mut Members) -> Option<(Vec<Event>, Option<SubjectId>)> {
+    fn events(&mut self, members: &mut Borrowed<'_>) -> Option<(Vec<Event>, Option<SubjectId>)> {
         let Some(value) = members.take("events") else {
             self.findings.violation(CLAIMS, "events", "is missing");
             return None;
         };
-        let Ok(mut payloads) = Members::from_json(value.get()) else {
+        let Ok(payloads) = Borrowed::from_json(value) else {
             let problem = "is no object of URIs and payloads";
             self.findings.violation(CLAIMS, "events", problem);
             return None;
@@ -329,8 +333,8 @@ impl Reader<'_> {
         }
         let mut events = Vec::with_capacity(payloads.len());
         let mut subject = None;
-        for (uri, payload) in payloads.take_all() {
-            let Ok(payload) = Members::from_json(payload.get()) else {
+        for (uri, payload) in payloads.into_list() {
+            let Ok(payload) = Borrowed::from_json(payload.get()) else {
                 self.inside_event(&uri, |reader| {
                     reader.findings.violation(CLAIMS, "", "is no object");
                 });
@@ -338,10 +342,9 @@ impl Reader<'_> {
             };
             if self.takes_payload_subject() {
                 if let Some(json) = payload.json("subject") {
-                    let json = json.to_owned();
                     let shape = Shape::Legacy;
                     let read = self
-                        .inside_event(&uri, |reader| reader.read_subject("subject", &json, shape));
+                        .inside_event(&uri, |reader| reader.read_subject("subject", json, shape));
                     subject = subject.or(read);
                 }
             }
@@ -351,7 +354,7 @@ impl Reader<'_> {
         (!events.is_empty()).then_some((events, subject))
     }
 
-    fn event(&mut self, uri: &str, payload: Members) -> Event {
+    fn event(&mut self, uri: &str, payload: Borrowed<'_>) -> Event {
         let known = match self.profile.dialect.is_legacy() {
             true => current(uri),
             false => uri,

@@ -1,5 +1,6 @@
 //! What members of events are made of: texts, words from a list, times, reasons.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use m2m_types::Timestamp;
@@ -7,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Number;
 
 use crate::finding::Severity;
-use crate::members::Members;
+use crate::members::{Borrowed, Members};
 
 /// What can be the value of a member.
 pub(crate) trait Value: Sized + Serialize {
@@ -29,11 +30,28 @@ const MAX_TEXT: usize = 4096;
 
 impl Value for Box<str> {
     fn read(json: &str) -> Result<Self, &'static str> {
-        let text: Box<str> = serde_json::from_str(json).map_err(|_| "is not a string")?;
-        match text.len() {
-            0..=MAX_TEXT => Ok(text),
-            _ => Err("is longer than 4096 bytes"),
-        }
+        text(json).map(Cow::into_owned).map(String::into_boxed_str)
+    }
+}
+
+/// The text that a JSON string stands for; where it stands, if it has no escapes.
+pub(crate) fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
+    let plain = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let is_plain = |text: &&str| {
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        !text
+            .bytes()
+            .fold(false, |found, byte| found | special(byte))
+    };
+    let text = match plain.filter(is_plain) {
+        Some(text) => Cow::Borrowed(text),
+        None => serde_json::from_str(json).map_err(|_| "is not a string")?,
+    };
+    match text.len() {
+        0..=MAX_TEXT => Ok(text),
+        _ => Err("is longer than 4096 bytes"),
     }
 }
 
@@ -167,12 +185,12 @@ impl Serialize for Reasons {
 impl Value for Reasons {
     fn read(json: &str) -> Result<Self, &'static str> {
         let members =
-            Members::from_json(json).map_err(|_| "is not an object of languages and texts")?;
+            Borrowed::from_json(json).map_err(|_| "is not an object of languages and texts")?;
         if members.is_empty() {
             return Err("is empty");
         }
-        let texts = members.iter().map(|(tag, json)| {
-            let text = Box::<str>::read(json).map_err(|_| "has a text that is not a string")?;
+        let texts = members.into_list().into_iter().map(|(tag, json)| {
+            let text = Box::read(json.get()).map_err(|_| "has a text that is not a string")?;
             Ok((Box::from(tag), text))
         });
         texts.collect::<Result<_, _>>().map(Self)
@@ -224,7 +242,7 @@ macro_rules! words {
 
         impl Value for $name {
             fn read(json: &str) -> Result<Self, &'static str> {
-                Box::<str>::read(json).map(|text| Self::from(&*text))
+                text(json).map(|text| Self::from(&*text))
             }
 
             fn doubt(&self) -> Option<(Severity, &'static str)> {

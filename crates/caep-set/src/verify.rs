@@ -158,8 +158,8 @@ impl AuthenticSet {
     /// [`NonConforming`] if it breaks a rule, or is to be discarded.
     pub fn conforming(self) -> Result<ConformingSet, NonConforming> {
         let verdict = self.verdict();
-        let findings = self.reading.findings().to_vec();
-        match (verdict, self.reading.into_token()) {
+        let (token, findings) = self.reading.into_parts();
+        match (verdict, token) {
             (Verdict::Conforming, Some(token)) => Ok(ConformingSet { token }),
             _ => Err(NonConforming { verdict, findings }),
         }

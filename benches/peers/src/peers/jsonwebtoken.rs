@@ -132,7 +132,8 @@ fn header(algorithm: Algorithm) -> Header {
     header
 }
 
-fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+/// The algorithm as jsonwebtoken names it.
+pub(crate) fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     match algorithm {
         Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
         Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
@@ -141,7 +142,8 @@ fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     }
 }
 
-fn decoding_key(algorithm: Algorithm) -> DecodingKey {
+/// The key that verifies.
+pub(crate) fn decoding_key(algorithm: Algorithm) -> DecodingKey {
     let pem = algorithm.public_pem().as_bytes();
     match algorithm {
         Algorithm::Hs256 => Ok(DecodingKey::from_secret(SECRET)),
@@ -152,7 +154,8 @@ fn decoding_key(algorithm: Algorithm) -> DecodingKey {
     .expect("the fixture's key parses")
 }
 
-fn encoding_key(algorithm: Algorithm) -> EncodingKey {
+/// The key that signs.
+pub(crate) fn encoding_key(algorithm: Algorithm) -> EncodingKey {
     let pem = algorithm.private_pem().as_bytes();
     match algorithm {
         Algorithm::Hs256 => Ok(EncodingKey::from_secret(SECRET)),

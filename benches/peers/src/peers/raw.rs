@@ -8,7 +8,8 @@ use super::{mint_id, verify_id};
 use crate::contender::{Contender, Recipe};
 use crate::fixture::{Algorithm, Parts, SECRET};
 
-type Signed = Box<dyn FnMut() -> bool>;
+/// An operation that says whether it succeeded.
+pub(crate) type Signed = Box<dyn FnMut() -> bool>;
 
 pub(super) fn verifying(algorithm: Algorithm) -> Vec<Recipe> {
     let mut recipes = vec![
@@ -51,7 +52,8 @@ fn sign_recipe(
     })
 }
 
-fn ring_verify(algorithm: Algorithm, Parts { signed, signature }: Parts) -> Signed {
+/// Checks the signature alone.
+pub(crate) fn ring_verify(algorithm: Algorithm, Parts { signed, signature }: Parts) -> Signed {
     let verification: &'static dyn ring_signature::VerificationAlgorithm = match algorithm {
         Algorithm::Hs256 => {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET);
@@ -99,7 +101,8 @@ fn public_key(algorithm: Algorithm) -> Vec<u8> {
     }
 }
 
-fn ring_sign(algorithm: Algorithm, input: Vec<u8>) -> Signed {
+/// Signs `input` and nothing else.
+pub(crate) fn ring_sign(algorithm: Algorithm, input: Vec<u8>) -> Signed {
     let random = SystemRandom::new();
     match algorithm {
         Algorithm::Hs256 => {

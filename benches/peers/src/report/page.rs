@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::Measured;
 use super::chart::{label, time};
 use super::machine::Machine;
-use super::store;
 use super::targets::targets;
+use super::{pki, store};
 use crate::fixture::Algorithm;
 use crate::measure::Row;
 
@@ -35,7 +35,9 @@ pub(super) fn page(measured: &Measured) -> String {
             &format!("token/mint/{}", algorithm.id()),
         );
     }
+    sets(&mut page, measured);
     others(&mut page, measured);
+    pki::section(&mut page, &measured.pki);
     store::section(&mut page, measured.store.as_ref());
     page.push_str(METHOD);
     page
@@ -113,18 +115,41 @@ fn table(page: &mut String, measured: &Measured, title: &str, group: &str) {
     }
 }
 
-/// Groups that are neither verify nor mint: revocation, refusals.
+fn sets(page: &mut String, measured: &Measured) {
+    page.push_str(
+        "\n## Security Event Tokens\n\n\
+         A SET of CAEP with a complex subject and all optional members. Ours is held against every rule of SSF 1.0 \
+         and comes out typed; jsonwebtoken checks issuer and audience and fills a struct for this one event. \
+         `m2m-sign` is our bare signature, which wipes the memory that ring went through, and `m2m-audience-more` the \
+         same event for one audience more.\n",
+    );
+    for (kind, title) in [("receive", "Receive"), ("mint", "Mint")] {
+        for algorithm in crate::sets::ALGORITHMS {
+            table(
+                page,
+                measured,
+                &format!("{title}, {}", algorithm.name()),
+                &format!("set/{kind}/{}", algorithm.id()),
+            );
+        }
+    }
+}
+
+/// Groups that have no table of their own: revocation, refusals, secrets, signed messages.
 fn others(page: &mut String, measured: &Measured) {
     let rows: Vec<&Row> = measured
         .rows
         .iter()
-        .filter(|row| !row.id.starts_with("token/verify/") && !row.id.starts_with("token/mint/"))
+        .filter(|row| {
+            let tables = ["token/verify/", "token/mint/", "set/"];
+            !tables.iter().any(|table| row.id.starts_with(table))
+        })
         .collect();
     if rows.is_empty() {
         return;
     }
     page.push_str(
-        "\n## Revocation and refusal\n\n\
+        "\n## Revocation, refusal and secrets\n\n\
          | | calm | × first of its group | instructions | allocations |\n|---|---:|---:|---:|---:|\n",
     );
     for row in rows {

@@ -12,7 +12,7 @@ pub(super) struct Target {
 }
 
 /// Half an allocation: a count of zero that a rare refill must not spoil, nor hide one.
-const NO_ALLOCATION: f64 = 0.5;
+pub(super) const NO_ALLOCATION: f64 = 0.5;
 
 pub(super) fn targets(measured: &Measured) -> Vec<Target> {
     let mut targets = vec![without_signature(measured)];
@@ -21,6 +21,10 @@ pub(super) fn targets(measured: &Measured) -> Vec<Target> {
     targets.extend(revocation(measured));
     targets.extend(mint(measured));
     targets.extend(garbage(measured));
+    // One file for each subject from here on, in the order of the page.
+    targets.extend(super::sets::targets(measured));
+    targets.extend(super::secrets::targets(measured));
+    targets.extend(super::pki::targets(&measured.pki));
     targets.extend(super::store::targets(measured.store.as_ref()));
     targets
 }
@@ -56,23 +60,9 @@ fn cold(measured: &Measured) -> Vec<Target> {
     limits
         .into_iter()
         .map(|(algorithm, library, limit)| {
-            let group = format!("token/verify/{}", algorithm.id());
-            let ours = measured.row(&format!("{group}/{library}"));
-            let instructions = ours.and_then(|ours| {
-                let raw = measured.row(&format!("{group}/ring"))?.instructions?;
-                Some(ours.instructions? as f64 / raw as f64)
-            });
-            Target {
-                what: format!("verify {} cold, {library}", algorithm.name()),
-                wanted: format!("≤ {limit:.2} × raw ring"),
-                measured: shown(ours, |ours| {
-                    let by_count = instructions.map_or(String::new(), |ratio| {
-                        format!(" (instructions {ratio:.3} ×)")
-                    });
-                    format!("{:.3} ×{by_count}", ours.ratio)
-                }),
-                reached: ours.map(|ours| ours.ratio <= limit),
-            }
+            let id = format!("token/verify/{}/{library}", algorithm.id());
+            let what = format!("verify {} cold, {library}", algorithm.name());
+            measured.beside_ring(&id, what, limit)
         })
         .collect()
 }
@@ -217,6 +207,6 @@ fn garbage(measured: &Measured) -> Option<Target> {
     })
 }
 
-fn shown<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+pub(super) fn shown<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "not measured".to_owned(), show)
 }

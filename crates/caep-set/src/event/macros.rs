@@ -38,10 +38,10 @@ macro_rules! event {
                 }
             }
 
-            pub(crate) fn read(
-                #[allow(unused_mut)] mut members: Members,
+            pub(crate) fn read<'t>(
+                #[allow(unused_mut)] mut members: crate::members::Borrowed<'t>,
                 findings: &mut crate::finding::Findings,
-            ) -> Result<Self, Members> {
+            ) -> Result<Self, crate::members::Borrowed<'t>> {
                 findings.check($rule);
                 $($(let $need = crate::event::required::<$need_type>(&members, $need_name, $rule, findings);)+)?
                 $($(let $may = crate::event::optional::<$may_type>(&members, $may_name, $rule, findings);)+)?
@@ -56,7 +56,7 @@ macro_rules! event {
                     $($($need,)+)?
                     $($($may,)+)?
                     $($common,)?
-                    others: members,
+                    others: members.into(),
                 })
             }
         }

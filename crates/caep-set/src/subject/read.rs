@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::members::Members;
+use crate::members::{Borrowed, Members};
 use crate::subject::{Format, MAX_PARTS, SubjectId};
-use crate::value::Value as _;
+use crate::value::{self, Value as _};
 
 /// Why something is no subject identifier. Says which member is at fault, never what it contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ pub(crate) enum Shape {
 
 /// Reads a subject in JSON.
 pub(crate) fn read(json: &str, shape: Shape) -> Result<SubjectId, SubjectError> {
-    let members = Members::from_json(json)
+    let members = Borrowed::from_json(json)
         .map_err(|_| error("sub_id", "is not one object", "RFC 9493 §3"))?;
     let subject = of_members(members, shape, Depth::Outer)?;
     subject.check()?;
@@ -65,7 +65,11 @@ enum Depth {
     Inner,
 }
 
-fn of_members(mut members: Members, shape: Shape, depth: Depth) -> Result<SubjectId, SubjectError> {
+fn of_members(
+    mut members: Borrowed<'_>,
+    shape: Shape,
+    depth: Depth,
+) -> Result<SubjectId, SubjectError> {
     const RULE: &str = "RFC 9493 §3";
     let format = match (members.take("format"), shape) {
         (Some(format), _) => Some(format),
@@ -79,7 +83,7 @@ fn of_members(mut members: Members, shape: Shape, depth: Depth) -> Result<Subjec
             false => Err(error("format", "is missing", RULE)),
         };
     };
-    let name = Box::<str>::read(format.get()).map_err(|problem| error("format", problem, RULE))?;
+    let name = value::text(format).map_err(|problem| error("format", problem, RULE))?;
     if name.is_empty() {
         return Err(error("format", "is empty", RULE));
     }
@@ -133,7 +137,7 @@ fn of_members(mut members: Members, shape: Shape, depth: Depth) -> Result<Subjec
     };
     Ok(SubjectId {
         format,
-        others: members,
+        others: members.into(),
     })
 }
 
@@ -149,30 +153,30 @@ fn modern(name: &str) -> &str {
     }
 }
 
-fn text(members: &mut Members, name: &'static str) -> Result<Box<str>, SubjectError> {
+fn text(members: &mut Borrowed<'_>, name: &'static str) -> Result<Box<str>, SubjectError> {
     const RULE: &str = "RFC 9493 §3";
     let value = members
         .take(name)
         .ok_or_else(|| error(name, "is missing", RULE))?;
-    Box::<str>::read(value.get()).map_err(|problem| error(name, problem, RULE))
+    Box::<str>::read(value).map_err(|problem| error(name, problem, RULE))
 }
 
-fn addresses(members: &mut Members) -> Result<Vec<Box<str>>, SubjectError> {
+fn addresses(members: &mut Borrowed<'_>) -> Result<Vec<Box<str>>, SubjectError> {
     const NAME: &str = "ip-addresses";
     const RULE: &str = "SSF 1.0 §3.5.3";
     let value = members
         .take(NAME)
         .ok_or_else(|| error(NAME, "is missing", RULE))?;
-    Vec::<Box<str>>::read(value.get()).map_err(|problem| error(NAME, problem, RULE))
+    Vec::<Box<str>>::read(value).map_err(|problem| error(NAME, problem, RULE))
 }
 
-fn identifiers(members: &mut Members, shape: Shape) -> Result<Vec<SubjectId>, SubjectError> {
+fn identifiers(members: &mut Borrowed<'_>, shape: Shape) -> Result<Vec<SubjectId>, SubjectError> {
     const NAME: &str = "identifiers";
     const RULE: &str = "RFC 9493 §3.2.8";
     let value = members
         .take(NAME)
         .ok_or_else(|| error(NAME, "is missing", RULE))?;
-    let list: Vec<Members> = serde_json::from_str(value.get())
+    let list: Vec<Borrowed<'_>> = serde_json::from_str(value)
         .map_err(|_| error(NAME, "is not an array of subjects", RULE))?;
     if list.len() > MAX_PARTS {
         return Err(error(NAME, "has more than 64 entries", RULE));
@@ -185,22 +189,22 @@ fn identifiers(members: &mut Members, shape: Shape) -> Result<Vec<SubjectId>, Su
 
 /// Every member of a complex subject is a part, if it is an object that looks like one; others are kept
 /// and mean nothing (SSF 1.0 §4.2.3).
-fn complex(mut members: Members, shape: Shape) -> Result<SubjectId, SubjectError> {
+fn complex(members: Borrowed<'_>, shape: Shape) -> Result<SubjectId, SubjectError> {
     let mut parts = Vec::new();
     let mut others = Members::new();
-    for (name, value) in members.take_all() {
-        let Ok(part) = Members::from_json(value.get()) else {
+    for (name, value) in members.into_list() {
+        let Ok(part) = Borrowed::from_json(value.get()) else {
             // A part that SSF names cannot be anything else.
             if PARTS.contains(&&*name) {
                 return Err(error("sub_id", "has a part that is no subject", COMPLEX));
             }
-            others.push(name, value);
+            others.push(name.into(), value.to_owned());
             continue;
         };
         if parts.len() == MAX_PARTS {
             return Err(error("sub_id", "has more than 64 parts", COMPLEX));
         }
-        parts.push((name, of_members(part, shape, Depth::Inner)?));
+        parts.push((name.into(), of_members(part, shape, Depth::Inner)?));
     }
     Ok(SubjectId {
         format: Format::Complex { parts },
