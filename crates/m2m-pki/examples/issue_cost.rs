@@ -25,7 +25,8 @@ use rustls::sign::SigningKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use support::{HOUR, now, service, workload};
 
-const OPERATIONS: [&str; 6] = ["verify", "sign", "read", "possession", "approve", "issue"];
+/// `read` by itself is too short for the clock, and is there to be counted.
+const OPERATIONS: [&str; 5] = ["verify", "sign", "possession", "approve", "issue"];
 const ROUNDS: usize = 24;
 /// A round takes a tenth of a second, more than the ticks by which processor time is counted.
 const TURNS: usize = 1000;

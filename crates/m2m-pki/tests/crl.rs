@@ -322,9 +322,9 @@ fn an_index_is_used_from_its_bytes_and_damage_never_makes_a_serial_good() {
         assert!(CrlIndex::open(bytes[..length].to_vec()).is_err());
     }
     let mut newer = bytes.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     let error = CrlIndex::open(newer).unwrap_err();
-    assert_eq!(error, CrlIndexError::Version { found: 2, known: 1 });
+    assert_eq!(error, CrlIndexError::Version { found: 3, known: 2 });
 }
 
 proptest::proptest! {

@@ -1,6 +1,5 @@
 //! The old root signs a certificate for the new one's key: whoever still trusts only the old one takes
 //! what the new one issues.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,6 +1,5 @@
 //! What other validators let pass and RFC 5280 or good sense does not: each chain differs in one thing
 //! from one that is taken.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod path_support;
 

@@ -40,7 +40,10 @@ pub(super) fn jwk_set(bundle: &TrustBundle) -> String {
 fn x509_entry(certificate: &Certificate) -> Option<Box<RawValue>> {
     let key = certificate.public_key().ok()?;
     let mut members = members(&key.verifying_key().to_jwk());
-    members.remove("alg");
+    // Of ML-DSA it says which key it is (RFC 9964 §3); elsewhere `kty` and `crv` do.
+    if members.get("kty").is_none_or(|kind| kind != "AKP") {
+        members.remove("alg");
+    }
     members.insert("use".into(), "x509-svid".into());
     let der = STANDARD.encode(certificate.der());
     members.insert("x5c".into(), Value::Array(vec![der.into()]));

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use m2m_types::Timestamp;
 use x509_parser::asn1_rs::{Oid, oid};
-use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{
     CRLDistributionPoints, DistributionPointName, GeneralName, ParsedExtension, X509Extension,
 };
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AlgorithmIdentifier;
 
 use super::{Certificate, CertificateError, ExtendedKeyUsage, Extensions, Facts, KeyUsage};
+use crate::der::{Reader, time};
 use crate::key::Scheme;
 use crate::{Serial, strict};
 
@@ -25,42 +26,110 @@ pub(super) fn read(der: &[u8]) -> Result<Facts, CertificateError> {
         return Err(CertificateError::NotDer { length: der.len() });
     }
     check_form(der).ok_or(CertificateError::NotCertificate)??;
-    let has_known_form =
-        strict::fields(der, 0x30).is_some_and(|[_, algorithm, _]| strict::is_algorithm(algorithm));
-    let (rest, certificate) =
-        X509Certificate::from_der(der).map_err(|_| CertificateError::NotCertificate)?;
-    if !rest.is_empty() {
-        return Err(CertificateError::NotCertificate);
-    }
-    let version = u64::from(certificate.version.0) + 1;
-    if version != 3 {
-        return Err(CertificateError::Version { found: version });
-    }
-    let serial = certificate.tbs_certificate.raw_serial();
-    let serial = Serial::from_der_content(serial).ok_or(CertificateError::Serial {
-        length: serial.len(),
-    })?;
-    let (not_before, not_after) = validity(&certificate)?;
-    let extensions = Extensions::read(certificate.extensions())?;
-    if !extensions.is_ca {
+    let facts = facts(der).ok_or(CertificateError::NotCertificate)??;
+    if !facts.extensions.is_ca {
         check_length(der, Certificate::MAX_LEAF_BYTES)?;
     }
-    let signature = &certificate.signature_value;
-    if signature.unused_bits != 0 {
-        return Err(CertificateError::NotCertificate);
+    Ok(facts)
+}
+
+/// What a certificate says whose form is known: the elements of `tbs` are those that [`check_form`] found.
+fn facts(der: &[u8]) -> Option<Result<Facts, CertificateError>> {
+    let [tbs, algorithm, signature] = strict::fields(der, 0x30)?;
+    let version = strict::split(strict::split(tbs)?.content)?;
+    let serial = strict::split(version.rest)?;
+    let inner = strict::split(serial.rest)?;
+    let issuer = strict::split(inner.rest)?;
+    let validity = strict::split(issuer.rest)?;
+    let subject = strict::split(validity.rest)?;
+    let spki = strict::split(subject.rest)?;
+    let [2, 1, number] = *version.content else {
+        return None;
+    };
+    if number != 2 {
+        let found = u64::from(number) + 1;
+        return Some(Err(CertificateError::Version { found }));
     }
-    Ok(Facts {
-        serial,
-        issuer: certificate.issuer.as_raw().into(),
-        subject: certificate.subject.as_raw().into(),
-        spki: certificate.public_key().raw.into(),
+    let [key_algorithm, key] = strict::fields(spki.whole, 0x30)?;
+    let is_key = key_algorithm.first() == Some(&0x30) && key.first() == Some(&3);
+    if !is_key || !is_name(issuer.content) || !is_name(subject.content) {
+        return None;
+    }
+    let (&0, signature) = strict::split(signature)?.content.split_first()? else {
+        return None;
+    };
+    let has_known_form = strict::is_algorithm(algorithm);
+    let (_, algorithm) = AlgorithmIdentifier::from_der(algorithm).ok()?;
+    let (not_before, not_after) = validity_of(validity.whole)?;
+    if not_before > not_after {
+        let seconds = |time: Timestamp| i64::try_from(time.unix_seconds()).unwrap_or(i64::MAX);
+        return Some(Err(CertificateError::Validity {
+            not_before: seconds(not_before),
+            not_after: seconds(not_after),
+        }));
+    }
+    let Some(number) = Serial::from_der_content(serial.content) else {
+        let length = serial.content.len();
+        return Some(Err(CertificateError::Serial { length }));
+    };
+    let extensions = match extensions(spki.rest)? {
+        Ok(extensions) => extensions,
+        Err(error) => return Some(Err(error)),
+    };
+    Some(Ok(Facts {
+        serial: number,
+        issuer: issuer.whole.into(),
+        subject: subject.whole.into(),
+        spki: spki.whole.into(),
         not_before,
         not_after,
-        tbs: certificate.tbs_certificate.as_ref().into(),
-        scheme: Scheme::of(&certificate.signature_algorithm).filter(|_| has_known_form),
-        signature: signature.data.as_ref().into(),
+        tbs: tbs.into(),
+        scheme: Scheme::of(&algorithm).filter(|_| has_known_form),
+        signature: signature.into(),
         extensions,
-    })
+    }))
+}
+
+/// The extensions among what stands behind the key; none if there are none.
+fn extensions(mut rest: &[u8]) -> Option<Result<Extensions, CertificateError>> {
+    let mut found = Vec::new();
+    while let Some(next) = strict::split(rest) {
+        if next.tag == 0xa3 {
+            let mut list = strict::split(next.content)?.content;
+            while let Some(one) = strict::split(list) {
+                found.push(X509Extension::from_der(one.whole).ok()?.1);
+                list = one.rest;
+            }
+        }
+        rest = next.rest;
+    }
+    Some(Extensions::read(&found))
+}
+
+/// Whether `content` is that of a name: sets of types and values (RFC 5280 §4.1.2.4).
+fn is_name(mut content: &[u8]) -> bool {
+    while let Some(relative) = strict::split(content) {
+        let mut attributes = relative.content;
+        if relative.tag != 0x31 || attributes.is_empty() {
+            return false;
+        }
+        while let Some(attribute) = strict::split(attributes) {
+            let parts: Option<[_; 2]> = strict::fields(attribute.whole, 0x30);
+            if parts.is_none_or(|[name, _]| name.first() != Some(&6)) {
+                return false;
+            }
+            attributes = attribute.rest;
+        }
+        content = relative.rest;
+    }
+    true
+}
+
+/// Either form of time, whatever the year: some issuers write the long one always.
+fn validity_of(element: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let [from, to] = strict::fields(element, 0x30)?;
+    let read = |element| time::read_either(&mut Reader::new(element)).ok();
+    Some((read(from)?, read(to)?))
 }
 
 /// Which elements there are, and that the algorithm stands there twice in the same bytes. The parser
@@ -131,25 +200,6 @@ fn check_length(der: &[u8], limit: usize) -> Result<(), CertificateError> {
             limit,
         }),
         false => Ok(()),
-    }
-}
-
-fn validity(certificate: &X509Certificate<'_>) -> Result<(Timestamp, Timestamp), CertificateError> {
-    let validity = certificate.validity();
-    let (not_before, not_after) = (
-        validity.not_before.timestamp(),
-        validity.not_after.timestamp(),
-    );
-    let refused = || CertificateError::Validity {
-        not_before,
-        not_after,
-    };
-    let seconds = |seconds: i64| u64::try_from(seconds).map_err(|_| refused());
-    let from = Timestamp::from_unix_seconds(seconds(not_before)?)?;
-    let to = Timestamp::from_unix_seconds(seconds(not_after)?)?;
-    match from <= to {
-        true => Ok((from, to)),
-        false => Err(refused()),
     }
 }
 

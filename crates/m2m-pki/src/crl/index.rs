@@ -5,8 +5,12 @@
 //! where each bucket starts. Because the permutation can be undone nothing is lost: two serials are
 //! equal if and only if what comes out is. Whole bytes that the bucket already says are not stored.
 //!
+//! The last byte of each entry stands apart from the rest, as a tag. To find that a serial is not listed
+//! takes its bucket's start and tags, a million of which stay in a processor's cache, and hardly ever an
+//! entry, most of which do not.
+//!
 //! ```text
-//! header │ a checksum for each block of 4096 bytes │ starts of buckets │ entries
+//! header │ a checksum for each block of 4096 bytes │ starts of buckets │ tags │ entries
 //! ```
 //!
 //! Opening looks at the header alone, whose checksum covers it. The first look-up in a block checks
@@ -300,7 +304,7 @@ impl CrlIndex {
         to: usize,
         key: Key,
     ) -> Result<Option<Listing>, CrlIndexError> {
-        const FEW: usize = 8;
+        const FEW: usize = 16;
         let (mut from, mut to) = (from, to);
         let key = key.within_bucket(self.header.stripped);
         while to - from > FEW {
@@ -312,25 +316,39 @@ impl CrlIndex {
                 std::cmp::Ordering::Greater => to = middle,
             }
         }
-        for at in from..to {
-            let record = self.record(bytes, at)?;
-            match record.key.cmp(&key) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Ok(Some(record.listing(&self.header))),
-                std::cmp::Ordering::Greater => break,
+        for (at, tag) in (from..to).zip(self.tags(bytes, from, to)?) {
+            if *tag == key.tag() {
+                let record = self.record(bytes, at)?;
+                if record.key == key {
+                    return Ok(Some(record.listing(&self.header)));
+                }
             }
         }
         Ok(None)
     }
 
+    /// The tags of these entries.
+    #[inline]
+    fn tags<'a>(&self, bytes: &'a [u8], from: usize, to: usize) -> Result<&'a [u8], CrlIndexError> {
+        let header = &self.header;
+        let start = header.starts_bytes() + from;
+        self.checked
+            .touch(bytes, header, start, start + (to - from))?;
+        header
+            .payload(bytes, start, to - from)
+            .ok_or(CrlIndexError::Header)
+    }
+
     #[inline]
     fn record(&self, bytes: &[u8], at: usize) -> Result<Record, CrlIndexError> {
         let header = &self.header;
-        let start = header.starts_bytes() + at * header.width;
+        let tag = self.tags(bytes, at, at + 1)?.first();
+        let start = header.front_bytes() + at * header.width;
         self.checked
             .touch(bytes, header, start, start + header.width)?;
         let slot = header.payload(bytes, start, header.width);
-        slot.and_then(|slot| Record::read(slot, header))
+        slot.zip(tag)
+            .and_then(|(slot, tag)| Record::read(slot, *tag, header))
             .ok_or(CrlIndexError::Header)
     }
 

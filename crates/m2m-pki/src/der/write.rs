@@ -56,13 +56,23 @@ pub(crate) fn unsigned(magnitude: &[u8], out: &mut Vec<u8>) {
 
 /// An `Extension` (RFC 5280 §4.1) around the DER of its value.
 pub(crate) fn extension(oid: &[u8], criticality: Criticality, value: &[u8]) -> Vec<u8> {
-    let id = around(OID, &[oid]);
+    let mut out = Vec::with_capacity(24 + value.len());
+    add_extension(oid, criticality, value, &mut out);
+    out
+}
+
+/// Appends it.
+pub(crate) fn add_extension(oid: &[u8], criticality: Criticality, value: &[u8], out: &mut Vec<u8>) {
     let critical: &[u8] = match criticality {
         Criticality::Critical => &[super::BOOLEAN, 1, 0xff],
         Criticality::NotCritical => &[],
     };
-    let value = around(super::OCTET_STRING, &[value]);
-    around(SEQUENCE, &[&id, critical, &value])
+    let whole = |length: usize| header_bytes(length) + length;
+    let content = whole(oid.len()) + critical.len() + whole(value.len());
+    header(SEQUENCE, content, out);
+    element(OID, oid, out);
+    out.extend_from_slice(critical);
+    element(super::OCTET_STRING, value, out);
 }
 
 /// Whether who does not know an extension may go on without it.

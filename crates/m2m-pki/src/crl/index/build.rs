@@ -112,6 +112,7 @@ fn finish(
     }
     payload.extend_from_slice(&(next as u32).to_le_bytes());
     debug_assert_eq!(payload.len(), ((1 << header.bits) + 1) * START_BYTES);
+    payload.extend(records.iter().map(|record| record.key.tag()));
     for record in records {
         record.write(&header, &mut payload);
     }

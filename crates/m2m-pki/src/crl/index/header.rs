@@ -11,7 +11,7 @@ use crate::crl::read::CrlLimits;
 use crate::crl::scope::Scope;
 
 const MAGIC: &[u8; 8] = b"m2m-crl\0";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of a bucket's start.
 pub(super) const START_BYTES: usize = 4;
 /// Before what is of variable length.
@@ -204,10 +204,16 @@ impl Header {
         ((1 << self.bits) + 1) * START_BYTES
     }
 
-    /// Bytes of starts and entries. Cannot overflow: there are at most 2²⁷ entries of 21 bytes.
+    /// Bytes of starts and tags: where entries begin.
+    #[inline]
+    pub(super) const fn front_bytes(&self) -> usize {
+        self.starts_bytes() + self.count
+    }
+
+    /// Bytes of starts, tags and entries. Cannot overflow: there are at most 2²⁷ entries of 20 bytes.
     #[inline]
     pub(super) const fn payload_bytes(&self) -> usize {
-        self.starts_bytes() + self.count * self.width
+        self.front_bytes() + self.count * self.width
     }
 
     #[inline]

@@ -53,6 +53,13 @@ impl Key {
         ((self.low >> 1) >> (u128::BITS - 1 - bits)) as usize
     }
 
+    /// The last byte, which is stored apart from the others: in 255 of 256 cases it says that an entry is
+    /// another one.
+    #[inline]
+    pub(super) const fn tag(self) -> u8 {
+        self.low as u8
+    }
+
     /// What is stored: without the first `stripped` bytes, which the bucket says.
     #[inline]
     pub(super) const fn within_bucket(self, stripped: usize) -> Self {
@@ -111,10 +118,11 @@ impl Record {
         }
     }
 
-    /// The bytes of an entry: the key's, then four of facts, or one where serials are wide.
+    /// The bytes of an entry: the key's but for its tag, then four of facts, or one where serials are
+    /// wide.
     pub(super) fn write(&self, header: &Header, out: &mut Vec<u8>) {
         let low = self.key.low.to_be_bytes();
-        out.extend_from_slice(low.get(header.stripped..).unwrap_or_default());
+        out.extend_from_slice(low.get(header.stripped..15).unwrap_or_default());
         if header.is_wide {
             out.extend_from_slice(&self.key.high.to_be_bytes());
             out.push((self.fact & 15) as u8);
@@ -124,17 +132,18 @@ impl Record {
     }
 
     pub(super) const fn width(stripped: usize, is_wide: bool) -> usize {
-        16 - stripped + if is_wide { 5 } else { 4 }
+        15 - stripped + if is_wide { 5 } else { 4 }
     }
 
     #[inline]
-    pub(super) fn read(slot: &[u8], header: &Header) -> Option<Self> {
-        let (low, rest) = slot.split_at_checked(16 - header.stripped)?;
+    pub(super) fn read(slot: &[u8], tag: u8, header: &Header) -> Option<Self> {
+        let (low, rest) = slot.split_at_checked(15 - header.stripped)?;
         let first = low.first_chunk::<8>()?;
         let last = low.last_chunk::<8>()?;
-        // Two reads that overlap by what is stripped.
-        let first = u128::from(u64::from_be_bytes(*first)) << (64 - 8 * header.stripped);
+        // Two reads that overlap by the tag and what is stripped.
+        let first = u128::from(u64::from_be_bytes(*first)) << (56 - 8 * header.stripped);
         let low = first | u128::from(u64::from_be_bytes(*last));
+        let low = low << 8 | u128::from(tag);
         if header.is_wide {
             let (high, code) = rest.split_first_chunk::<4>()?;
             let high = u32::from_be_bytes(*high);
