@@ -66,10 +66,12 @@ fn main() -> Result<ExitCode, Failure> {
     })
 }
 
+type Operation = Box<dyn FnMut(&[u8])>;
+
 /// What is timed, and inputs of both classes, all equally long.
 struct Subject {
     inputs: [Vec<Vec<u8>>; 2],
-    run: Box<dyn FnMut(&[u8])>,
+    run: Operation,
 }
 
 impl Subject {

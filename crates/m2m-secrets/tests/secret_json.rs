@@ -1,5 +1,4 @@
 //! Secrets from JSON: what is read, and that an error says where and never what.
-#![expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::error::Error;
 use std::fs;
