@@ -1,5 +1,5 @@
-//! What a transmitter costs: a page of a thousand SETs, and an event from being published to being handed
-//! to HTTP, beside the signature in it. The store is in memory: its own cost is not what is measured.
+//! What a transmitter costs: a page of a thousand SETs, and an event from being published to being
+//! delivered, beside the signature in it. The store is in memory, and its cost is part of the figures.
 //!
 //! `cargo run --release -p caep-stream --features store --example transmitter_cost`
 //!
@@ -23,8 +23,9 @@ use pollster::block_on;
 
 const ISSUER: &str = "https://idp.example.com";
 const PAGE: usize = 1000;
-const ROUNDS: usize = 25;
-const PUSHED: u32 = 200;
+const PAGES: u32 = 40;
+const ROUNDS: usize = 9;
+const PUSHED: u32 = 1000;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -43,7 +44,7 @@ fn main() -> Outcome<()> {
     println!("figure poll_page_1000_us {}", page.as_micros());
     let each = |time: Duration| time.as_nanos() as f64 / f64::from(PUSHED) / 1000.0;
     println!("figure sign_ed25519_us {:.1}", each(signature));
-    println!("figure publish_to_http_us {:.1}", each(pushed));
+    println!("figure publish_to_delivered_us {:.1}", each(pushed));
     Ok(())
 }
 
@@ -64,14 +65,18 @@ fn page(now: Timestamp) -> Outcome<Duration> {
         return Err(format!("{count} SETs in a page").into());
     }
     println!("figure poll_page_bytes {}", answer.body().len());
-    shortest(|| {
-        std::hint::black_box(ask(&transmitter, &path, body, now)?);
+    // The system counts in steps that are longer than one page takes.
+    let pages = shortest(|| {
+        for _ in 0..PAGES {
+            std::hint::black_box(ask(&transmitter, &path, body, now)?);
+        }
         Ok(())
-    })
+    })?;
+    Ok(pages / PAGES)
 }
 
-/// What it costs to publish events, to sign their SETs and make the requests that push them, one after the
-/// other; and not, to record that they arrived.
+/// What it costs to publish events, to sign their SETs, to make the requests that push them, one after the
+/// other, and to record that they arrived.
 fn pushed(now: Timestamp) -> Outcome<Duration> {
     let transmitter = transmitter()?;
     let body =
@@ -81,17 +86,15 @@ fn pushed(now: Timestamp) -> Outcome<Duration> {
     let accepted = Response::builder().status(202).body(b"".as_slice())?;
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
-        let mut round = Duration::ZERO;
+        let begin = processor_time();
         for nth in 0..PUSHED {
-            let begin = processor_time();
             publish(&transmitter, nth as usize, now)?;
             let delivery = block_on(pusher.poll_delivery(now, &SystemRandom))?;
-            round += processor_time() - begin;
             let delivery = delivery.ok_or("there is nothing to push")?;
             let handled = pusher.handle_response(delivery.id(), &accepted, now, &SystemRandom);
             block_on(handled)?;
         }
-        best = best.min(round);
+        best = best.min(processor_time() - begin);
     }
     Ok(best)
 }
