@@ -16,6 +16,9 @@ use crate::inbox::SetName;
 /// bits of the hash that it has in the store; that two of one issuer meet takes 2⁶⁴ of them, made on
 /// purpose by that issuer, against itself.
 ///
+/// What it knows is as old as the process: if an older copy of the store is put in the store's place, start
+/// the processes anew, or what that copy lacks is taken for recorded.
+///
 /// At most 34 bytes a name, and a few thousand on top. When it grows or forgets there are two tables for
 /// the moment that takes. Beyond its limit it takes no more, and the store is asked again.
 ///
