@@ -30,6 +30,7 @@ mod sabotage;
 mod streams;
 mod tester;
 mod transmitter_host;
+mod younger;
 
 use std::process::ExitCode;
 
