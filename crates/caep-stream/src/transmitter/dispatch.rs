@@ -74,7 +74,9 @@ enum Room {
     Yes,
     /// It is lost, and its receiver will be told.
     No,
-    /// It is not known, or something in it may be moot by now.
+    /// Nobody has counted yet.
+    Unknown,
+    /// It is full, but something in it may be moot by now.
     Look,
     /// There is none, and the stream is to be paused.
     Pause,
@@ -148,8 +150,12 @@ impl Transmitter {
             for mut stream in self.wanting(&event, now) {
                 let room = loop {
                     match self.room(&stream, keep, now) {
-                        Room::Look => {
+                        Room::Unknown => {
                             // What is not yet committed would not be seen.
+                            sheaf = self.flush(sheaf, record, random).await?;
+                            self.count(&stream, now).await?;
+                        }
+                        Room::Look => {
                             sheaf = self.flush(sheaf, record, random).await?;
                             self.coalesce(&stream, now, random).await?;
                         }
@@ -307,7 +313,7 @@ impl Transmitter {
         }
         let limit = self.options.queue_limit;
         let Some(depth) = self.registry().depth(&stream.id) else {
-            return Room::Look;
+            return Room::Unknown;
         };
         if depth.estimate < limit {
             return Room::Yes;

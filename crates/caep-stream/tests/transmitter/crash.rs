@@ -11,8 +11,9 @@ use caep_stream::transmitter::{
 };
 use http::{Method, Request, Response, StatusCode};
 use m2m_store::{
-    Batch, Changes, Committed, Cursor, Expected, Failure, IdempotencyKey, Key, MemoryStore, Page,
-    Reason, Record, Scan, Space, Store, StoreError, StoreFuture,
+    Batch, Changes, Committed, Cursor, EmbeddedOptions, EmbeddedStore, Expected, Failure,
+    IdempotencyKey, Key, LocalKey, MemoryStore, Page, Reason, Record, Scan, Space, Store,
+    StoreError, StoreFuture,
 };
 use pollster::block_on;
 use serde_json::json;
@@ -262,4 +263,58 @@ fn two_processes_that_dispatch_the_same_do_it_once() {
         }
     });
     assert_eq!(world.drain("rc", &stream).len(), 200);
+}
+
+#[test]
+fn set_016_what_is_in_a_file_is_there_after_the_file_was_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("transmitter.m2m");
+    let key = m2m_crypto::SecretBytes::random(LocalKey::BYTES, RANDOM).unwrap();
+    let options = EmbeddedOptions::new(Arc::new(LocalKey::new(key).unwrap()));
+    let world = World::new();
+    let serve = |store: EmbeddedStore| {
+        let options = TransmitterOptions::default();
+        open_on(Arc::new(store), &world.keys, &options, DefaultSubjects::All)
+    };
+    let post = |transmitter: &Transmitter, path: &str, body: &[u8]| {
+        let request = Request::post(path).body(body).unwrap();
+        let caller = caller("rc");
+        let answer = transmitter.handle(&request, &caller, world.now(), RANDOM);
+        match block_on(answer).unwrap() {
+            Answer::Ready(response) => Reply::new(response),
+            Answer::Waiting(_) => panic!("a long poll"),
+        }
+    };
+    let transmitter = serve(EmbeddedStore::create(&path, &options).unwrap());
+    let made = post(&transmitter, "/ssf/streams", b"{}");
+    let stream = made.json["stream_id"].as_str().unwrap();
+    let name = IdempotencyKey::from_bytes([1; 16]);
+    block_on(transmitter.publish(&revoked("a"), name, world.now())).unwrap();
+    drop(transmitter);
+    let transmitter = serve(EmbeddedStore::open(&path, &options).unwrap());
+    let request = br#"{"returnImmediately":true}"#;
+    let given = post(&transmitter, &format!("/ssf/poll/{stream}"), request);
+    let sets = given.json["sets"].as_object().unwrap();
+    assert_eq!(sets.len(), 1);
+    let set = sets.values().next().unwrap().as_str().unwrap();
+    assert_eq!(world.said("rc", set), "revoked a");
+}
+
+/// Edges with several threads need that.
+#[test]
+fn what_is_waited_for_may_move_between_threads() {
+    fn is_send<T: Send>(_: T) {}
+    let world = World::new();
+    let request = Request::post("/ssf/streams")
+        .body(b"{}".as_slice())
+        .unwrap();
+    let (caller, now) = (caller("rc"), world.now());
+    let mut pusher = Pusher::new(Arc::clone(&world.transmitter));
+    let event = revoked("a");
+    let name = IdempotencyKey::from_bytes([1; 16]);
+    is_send(world.transmitter.handle(&request, &caller, now, RANDOM));
+    is_send(world.transmitter.publish(&event, name, now));
+    is_send(world.transmitter.tidy(now, RANDOM));
+    is_send(pusher.poll_delivery(now, RANDOM));
+    is_send(pusher);
 }

@@ -98,6 +98,20 @@ fn a_stream_that_is_enabled_again_tells_of_states_only_the_last_and_of_all_revoc
 }
 
 #[test]
+fn a_stream_that_is_enabled_and_has_room_tells_of_every_state() {
+    let mut world = World::new();
+    let stream = world.polled("rc");
+    world.publish(&compliance("d", "not-compliant"));
+    block_on(world.transmitter.dispatch(world.now(), RANDOM)).unwrap();
+    world.restart();
+    world.publish(&compliance("d", "compliant"));
+    assert_eq!(
+        world.drain("rc", &stream),
+        ["d is not-compliant", "d is compliant"]
+    );
+}
+
+#[test]
 fn set_022_a_disabled_stream_holds_nothing_and_is_told_so_when_it_is_enabled() {
     let world = World::new();
     let stream = world.polled("rc");
