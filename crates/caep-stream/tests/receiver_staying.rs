@@ -488,3 +488,28 @@ fn a_receiver_survives_its_process_on_a_file() {
         }
     }
 }
+
+/// Servers move what they wait for between threads.
+#[test]
+fn what_is_waited_for_may_move_to_another_thread() {
+    fn assert_send<T: Send>(_: &T) {}
+    let a = Transmitter::new(A);
+    let (_, store) = memory();
+    let receiver = open(&store, vec![source(&a)]);
+    let revocations = common::revocations(&store);
+    let set = a.verification("1", None, NOW);
+    let request = push(&set, None);
+    let response = Response::new(b"".as_slice());
+    let waiting = caep_stream::receiver::Waiting::There;
+    let mut poller = caep_stream::receiver::Poller::new(&stream(A), waiting).unwrap();
+    let release = caep_stream::receiver::Release::Discard;
+    assert_send(&receiver);
+    assert_send(&receiver.handle_push(&request, at(NOW), &SystemRandom));
+    assert_send(&poller.handle_response(&receiver, &response, at(NOW), &SystemRandom));
+    assert_send(&receiver.act(&revocations, 9, at(NOW), &SystemRandom));
+    assert_send(&receiver.poll_verification(A, at(NOW), &SystemRandom));
+    assert_send(&receiver.forget(at(NOW), &SystemRandom));
+    assert_send(&receiver.release(A, release, at(NOW), &SystemRandom));
+    assert_send(&receiver.reconciled(A, &SystemRandom));
+    assert_send(&Receiver::open(store, "test", Vec::new(), &SystemRandom));
+}
