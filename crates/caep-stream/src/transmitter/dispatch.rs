@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use caep_set::SecurityEvent;
 use m2m_crypto::SecureRandom;
-use m2m_store::{Batch, Cursor, Expected, Key, MAX_BATCH_OPERATIONS, Record, Scan, StoreError};
+use m2m_store::{Batch, Cursor, Expected, Key, MAX_BATCH_OPERATIONS, Record, StoreError};
+use m2m_token::MintError;
 use m2m_types::Timestamp;
 
 use super::manage::CHANGES;
-use super::place::{Position, position_of};
+use super::place::{Position, position_of, scan_all};
 use super::queue::{Keep, Queued};
 use super::record::{Status, Stream};
 use super::status::By;
@@ -103,7 +104,7 @@ impl Transmitter {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Dispatched, TransmitterError> {
-        let scan = Scan::new(self.spaces.fresh.clone()).with_limit(EVENTS);
+        let scan = scan_all(&self.spaces.fresh)?.with_limit(EVENTS);
         let (mut count, mut conflicts) = (0, 0);
         loop {
             let page = self.store.scan(&scan).await?;
@@ -115,7 +116,10 @@ impl Transmitter {
             let mut events = page.into_records();
             events.sort_unstable_by_key(Record::version);
             match self.spread(&events, now, random).await {
-                Ok(()) => count += events.len(),
+                Ok(()) => {
+                    count += events.len();
+                    conflicts = 0;
+                }
                 // A stream was changed meanwhile, or somebody else dispatched the same.
                 Err(TransmitterError::Store(StoreError::Conflict { .. }))
                     if conflicts < CHANGES =>
@@ -145,7 +149,7 @@ impl Transmitter {
             let position = position.committed_as(record.version().number());
             let json = std::str::from_utf8(record.value().as_bytes()).map_err(|_| wrong())?;
             let event = SecurityEvent::from_json(json).map_err(|_| wrong())?;
-            let template = self.minter.template(&event, position.time())?;
+            let template = self.minter.template(&event, position.time());
             let keep = Keep::of(&event);
             for mut stream in self.wanting(&event, now) {
                 let room = loop {
@@ -180,7 +184,10 @@ impl Transmitter {
                 let position = position.in_stream(&stream.id);
                 let audience = &stream.said.audience;
                 let name = position.token_id();
-                sheaf = match self.minter.mint_named(&template, audience, &name) {
+                let token = template.as_ref().map_err(MintError::clone);
+                let token =
+                    token.and_then(|template| self.minter.mint_named(template, audience, &name));
+                sheaf = match token {
                     Ok(token) => {
                         let life = stream.said.life;
                         let key = self.spaces.queued(&stream.id, life, position)?;
@@ -191,7 +198,7 @@ impl Transmitter {
                     // It must not be in the way of all others.
                     Err(error) if is_about_the_event(&error) => {
                         let dead = self.spaces.dead(&stream.id, position)?;
-                        let letter = super::dead::encode("it does not fit into a SET", b"");
+                        let letter = super::dead::encode("no SET can be made of it", b"");
                         sheaf.with(|batch| batch.put(dead, Expected::Anything, letter))
                     }
                     Err(error) => return Err(error.into()),
@@ -335,9 +342,13 @@ impl Transmitter {
 }
 
 /// Whether it is the event that a SET cannot be made of, and not the key or the machine.
-pub(crate) fn is_about_the_event(error: &m2m_token::MintError) -> bool {
+pub(crate) fn is_about_the_event(error: &MintError) -> bool {
     matches!(
         error,
-        m2m_token::MintError::TooLong { .. } | m2m_token::MintError::Serialize
+        MintError::TooLong { .. }
+            | MintError::Serialize
+            | MintError::Claims { .. }
+            | MintError::Reserved { .. }
+            | MintError::Text { .. }
     )
 }

@@ -216,6 +216,11 @@ pub(crate) fn scan(space: &Space, prefix: &[u8]) -> Result<Scan, KeyError> {
     Ok(Scan::new(space.clone()).with_prefix(prefix).after(before))
 }
 
+/// Reads all of `space`, where no id is a zero byte alone.
+pub(crate) fn scan_all(space: &Space) -> Result<Scan, KeyError> {
+    Ok(Scan::new(space.clone()).after(Key::new(space, &[0])?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

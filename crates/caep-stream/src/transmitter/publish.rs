@@ -44,7 +44,8 @@ impl Transmitter {
     ///
     /// # Errors
     ///
-    /// [`TransmitterError::TooLong`], [`TransmitterError::Store`]; publish again under the same name.
+    /// See [`Transmitter::publication`]. With [`TransmitterError::Store`], publish again under the same
+    /// name.
     pub async fn publish(
         &self,
         event: &SecurityEvent,
@@ -71,7 +72,8 @@ impl Transmitter {
     ///
     /// # Errors
     ///
-    /// [`TransmitterError::TooLong`].
+    /// [`TransmitterError::TooLong`]; [`TransmitterError::Event`] and [`TransmitterError::Mint`] for an
+    /// event that says something twice, or what a minter writes.
     pub fn publication(
         &self,
         event: &SecurityEvent,
@@ -79,18 +81,21 @@ impl Transmitter {
         now: Timestamp,
     ) -> Result<Publication, TransmitterError> {
         // What cannot be written as JSON has no length that fits.
-        let value = serde_json::to_vec(event).unwrap_or_default();
+        let value = serde_json::to_string(event).unwrap_or_default();
         if value.is_empty() || value.len() > MAX_EVENT {
             return Err(TransmitterError::TooLong {
                 length: value.len(),
                 limit: MAX_EVENT,
             });
         }
+        // What could not be read again, or be made into a SET, would be in the way of all others.
+        let again = SecurityEvent::from_json(&value).map_err(TransmitterError::Event)?;
+        self.minter.template(&again, now)?;
         // Which commit it is, the store will know.
         let position = Position::new(Rank::Event, now, 0, name.as_bytes());
         Ok(Publication {
             key: Key::new(&self.spaces.fresh, position.as_bytes())?,
-            value,
+            value: value.into_bytes(),
         })
     }
 }

@@ -2,12 +2,12 @@
 
 use caep_set::SecurityEvent;
 use m2m_crypto::SecureRandom;
-use m2m_store::{Batch, Expected, Key, Scan, StoreError};
+use m2m_store::{Batch, Expected, Key, StoreError};
 use m2m_types::Timestamp;
 
 use super::coalesce::AT_ONCE;
 use super::dispatch::is_about_the_event;
-use super::place::{Position, position_of};
+use super::place::{Position, position_of, scan_all};
 use super::queue::{Keep, Queued};
 use super::record::{Status, Stream};
 use super::{Transmitter, TransmitterError, intent};
@@ -47,7 +47,7 @@ impl Transmitter {
         let stream = self.registry().stream_called(stream_id);
         let stream = stream.ok_or(TransmitterError::NoStream)?;
         let past = &self.spaces.past;
-        let mut read = Scan::new(past.clone());
+        let mut read = scan_all(past)?;
         let since = match from {
             ReplayFrom::Time(time) => time,
             ReplayFrom::TokenId(name) => {

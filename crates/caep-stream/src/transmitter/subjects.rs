@@ -59,6 +59,15 @@ impl Transmitter {
             return Ok(answers::missing());
         };
         let digest = interest::digest(&request.subject);
+        let entry = Entry {
+            subject: request.subject,
+            removed,
+        };
+        let entry = entry.encode();
+        if entry.len() > MAX_SUBJECT {
+            let problem = "`subject` is longer than any that fits into a SET";
+            return Ok(answers::problem(StatusCode::BAD_REQUEST, problem));
+        }
         let is_full = {
             let registry = self.registry();
             let interest = registry.interest(&stream.id);
@@ -70,16 +79,12 @@ impl Transmitter {
             let wait = Duration::from_secs(3600);
             return Ok(answers::too_many("the stream has too many subjects", wait));
         }
-        let entry = Entry {
-            subject: request.subject,
-            removed,
-        };
         let batch = Batch::new(intent(random)?)
             .check(self.spaces.stream(&stream.id)?, Expected::Present)
             .put(
                 self.spaces.subject(&stream.id, &digest)?,
                 Expected::Anything,
-                entry.encode(),
+                entry,
             );
         match self.commit(batch).await {
             Ok(()) => Ok(answers::empty(done)),
@@ -148,5 +153,7 @@ impl Transmitter {
     }
 }
 
+/// The longest subject, in bytes: events about it would not fit into a SET. They are kept in memory.
+const MAX_SUBJECT: usize = super::MAX_EVENT;
 /// The longest `state` of a verification, in bytes: it goes into a SET, which has at most 8 KiB.
 const MAX_STATE: usize = 1024;

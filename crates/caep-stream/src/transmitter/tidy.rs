@@ -2,12 +2,12 @@
 //! streams left behind.
 
 use m2m_crypto::SecureRandom;
-use m2m_store::{Batch, Expected, Key, Scan, Space};
+use m2m_store::{Batch, Expected, Key, Space};
 use m2m_types::Timestamp;
 
 use super::coalesce::AT_ONCE;
 use super::interest::Entry;
-use super::place::{position_of, prefix, queue_prefix, scan, stream_of};
+use super::place::{position_of, prefix, queue_prefix, scan, scan_all, stream_of};
 use super::record::{Status, Stream};
 use super::status::By;
 use super::{Transmitter, TransmitterError, dead, intent};
@@ -167,7 +167,7 @@ impl Transmitter {
         horizon: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<usize, TransmitterError> {
-        let mut read = Scan::new(space.clone());
+        let mut read = scan_all(space)?;
         let mut count = 0;
         loop {
             let page = self.store.scan(&read).await?;
@@ -190,10 +190,7 @@ impl Transmitter {
     /// Removes what deleted streams left behind, and what disabled ones had queued.
     async fn sweep(&self, random: &dyn SecureRandom) -> Result<usize, TransmitterError> {
         let mut count = 0;
-        let notes = self
-            .store
-            .scan(&Scan::new(self.spaces.swept.clone()))
-            .await?;
+        let notes = self.store.scan(&scan_all(&self.spaces.swept)?).await?;
         for note in notes.records() {
             let Some(id) = stream_of(note.key()) else {
                 continue;

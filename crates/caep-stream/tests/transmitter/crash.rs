@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use caep_set::{Members, SecurityEvent};
 use caep_stream::DefaultSubjects;
 use caep_stream::poll::{PollRequest, PollResponse};
 use caep_stream::transmitter::{
@@ -242,6 +243,30 @@ fn an_event_is_published_once_under_one_name() {
         world.pass(5);
     }
     assert_eq!(world.drain("rc", &stream), ["revoked a"]);
+}
+
+#[test]
+fn an_event_that_no_set_can_be_made_of_is_refused_and_in_nobodys_way() {
+    let world = World::new();
+    let stream = world.polled("rc");
+    let name = IdempotencyKey::from_bytes([7; 16]);
+    let publish =
+        |event: &SecurityEvent| block_on(world.transmitter.publish(event, name, world.now()));
+    for claim in ["events", "sub_id", "iss", "aud", "jti", "iat", "exp", "sub"] {
+        let claims = Members::from_json(&format!(r#"{{"{claim}":{{}}}}"#)).unwrap();
+        let event = revoked("a").with_claims(claims);
+        assert!(publish(&event).is_err(), "{claim}");
+    }
+    let long = revoked(&"x".repeat(4096));
+    assert!(matches!(
+        publish(&long),
+        Err(TransmitterError::TooLong { limit: 4096, .. })
+    ));
+    // The longest fits.
+    let longest = revoked(&"x".repeat(3900));
+    assert_eq!(publish(&longest), Ok(Published::Now));
+    world.revoke("b");
+    assert_eq!(world.drain("rc", &stream).len(), 2);
 }
 
 #[test]

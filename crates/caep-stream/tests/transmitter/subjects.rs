@@ -137,6 +137,8 @@ fn a_subject_that_is_none_is_refused() {
             "{subject}"
         );
     }
+    let long = opaque(&"x".repeat(5000));
+    assert_eq!(add(&world, &stream, &long).status, StatusCode::BAD_REQUEST);
     assert_eq!(world.records("subject"), 0);
 }
 
