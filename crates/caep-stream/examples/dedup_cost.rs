@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use caep_stream::receiver::SeenSets;
-use m2m_crypto::SystemRandom;
+use m2m_crypto::{SystemRandom, sha256};
 use m2m_types::Timestamp;
 
 const ISSUER: &str = "https://transmitter.prod.example.org";
@@ -39,10 +39,19 @@ fn main() -> Result<ExitCode, Failure> {
     let inserting = processor_time() - begin;
 
     let naming = shortest(|round| names(round * ASKED));
+    // As large as the table's larger half, and read at random places: less than this it cannot cost.
+    let memory: Vec<u128> = (0..seen.memory() as u128 / 20).collect();
+    let reading = shortest(|round| read(&memory, round * ASKED));
     let known = shortest(|round| asked(&seen, round * ASKED % count, count, true));
     let unknown = shortest(|round| asked(&seen, count + round * ASKED, u64::MAX, false));
     // What the program itself does to make a name is not the table's.
     let each = |time: Duration| (time.saturating_sub(naming)).as_nanos() as f64 / ASKED as f64;
+    let hashing = shortest(|round| hashed(round * ASKED));
+    println!("figure dedup_hash_ns {:.0}", each(hashing));
+    println!(
+        "figure dedup_read_ns {:.0}",
+        reading.as_nanos() as f64 / ASKED as f64
+    );
     println!("figure dedup_entries {}", seen.len());
     println!(
         "figure dedup_insert_ns {:.0}",
@@ -77,6 +86,25 @@ fn shortest(work: impl Fn(u64) -> bool) -> Duration {
 /// Only makes the names that are asked for.
 fn names(from: u64) -> bool {
     (from..from + ASKED).all(|number| !std::hint::black_box(jti(number)).is_empty())
+}
+
+/// One read of memory for each, at places that nobody can foresee.
+fn read(memory: &[u128], from: u64) -> bool {
+    let mut at = from as usize % memory.len();
+    for number in from..from + ASKED {
+        let step = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        let found = memory.get(at).copied().unwrap_or_default() as usize;
+        at = (found + step as usize) % memory.len();
+    }
+    std::hint::black_box(at) < memory.len()
+}
+
+/// Only makes and hashes them, as a receiver does in any case: records are found by that hash.
+fn hashed(from: u64) -> bool {
+    (from..from + ASKED).all(|number| {
+        let name = format!("........{ISSUER}{}", jti(number));
+        std::hint::black_box(sha256(name.as_bytes())) != [0; 32]
+    })
 }
 
 fn asked(seen: &SeenSets, from: u64, end: u64, expected: bool) -> bool {

@@ -149,16 +149,28 @@ impl Inbox {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Recorded, InboxError> {
-        let batch = self.recording(set, now, random)?;
+        let name = SetName::of_authentic(set)?;
+        self.record_named(name, set, now, random).await
+    }
+
+    /// [`Inbox::record`] of a SET whose name is known.
+    pub(crate) async fn record_named(
+        &self,
+        name: SetName,
+        set: &AuthenticSet,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<Recorded, InboxError> {
+        let batch = self.recording(name, now, random)?;
         let discarded = set.verdict() == Verdict::Discard;
         let batch = match discarded {
             true => batch,
             false => {
-                let key = pending_key(&self.pending, now, SetName::of_authentic(set)?)?;
+                let key = pending_key(&self.pending, now, name)?;
                 batch.put(key, Expected::Absent, set.compact().as_bytes())
             }
         };
-        match self.commit_recording(set, batch).await? {
+        match self.commit_recording(name, batch).await? {
             Recorded::New if discarded => Ok(Recorded::Discarded),
             recorded => Ok(recorded),
         }
@@ -167,11 +179,11 @@ impl Inbox {
     /// The batch that records the name of a SET, and nothing that is to be done.
     pub(crate) fn recording(
         &self,
-        set: &AuthenticSet,
+        name: SetName,
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Batch, InboxError> {
-        let seen = self.seen_key(SetName::of_authentic(set)?)?;
+        let seen = self.seen_key(name)?;
         let time = now.unix_seconds().to_be_bytes();
         Ok(Batch::new(intent(random)?).put(seen, Expected::Absent, &time[..]))
     }
@@ -179,10 +191,10 @@ impl Inbox {
     /// Commits what [`Inbox::recording`] began.
     pub(crate) async fn commit_recording(
         &self,
-        set: &AuthenticSet,
+        name: SetName,
         batch: Batch,
     ) -> Result<Recorded, InboxError> {
-        let seen = self.seen_key(SetName::of_authentic(set)?)?;
+        let seen = self.seen_key(name)?;
         match self.commit(batch).await {
             Ok(()) => Ok(Recorded::New),
             Err(StoreError::Conflict { key, .. }) if key == seen => Ok(Recorded::Repeated),

@@ -205,9 +205,9 @@ impl Receiver {
         if self.seen().has(name) {
             return Ok(Received::Repeated);
         }
-        let received = match self.hear(source, set, now, random).await? {
+        let received = match self.hear(source, name, set, now, random).await? {
             Some(heard) => heard,
-            None => match self.inbox.record(set, now, random).await? {
+            None => match self.inbox.record_named(name, set, now, random).await? {
                 Recorded::New => Received::New,
                 Recorded::Repeated => Received::Repeated,
                 Recorded::Discarded => Received::Discarded,
@@ -224,6 +224,7 @@ impl Receiver {
     async fn hear(
         &self,
         source: &Source,
+        name: SetName,
         set: &AuthenticSet,
         now: Timestamp,
         random: &dyn SecureRandom,
@@ -240,7 +241,7 @@ impl Receiver {
                 Some(Ok(heard)) => heard,
                 Some(Err(refused)) => {
                     // What was answered once is answered again.
-                    let is_known = self.inbox.has(SetName::of(token)).await?;
+                    let is_known = self.inbox.has(name).await?;
                     return Ok(Some(match refused {
                         _ if is_known => Received::Repeated,
                         NotHeard::State => Received::Refused(Refusal::State),
@@ -248,9 +249,9 @@ impl Receiver {
                     }));
                 }
             };
-            let batch = self.inbox.recording(set, now, random)?;
+            let batch = self.inbox.recording(name, now, random)?;
             let batch = kept.put(batch, &beat);
-            match self.inbox.commit_recording(set, batch).await {
+            match self.inbox.commit_recording(name, batch).await {
                 Ok(Recorded::Repeated) => return Ok(Some(Received::Repeated)),
                 Ok(_) => {
                     source.remember(beat);

@@ -16,7 +16,10 @@ use crate::inbox::SetName;
 /// bits of the hash that it has in the store; that two of one issuer meet takes 2⁶⁴ of them, made on
 /// purpose by that issuer, against itself.
 ///
-/// At most 34 bytes a name, and a few thousand on top. When it grows or forgets there are two tables for
+/// What it knows is as old as the process: if an older copy of the store is put in the store's place, start
+/// the processes anew, or what that copy lacks is taken for recorded.
+///
+/// At most 36 bytes a name, and a few thousand on top. When it grows or forgets there are two tables for
 /// the moment that takes. Beyond its limit it takes no more, and the store is asked again.
 ///
 /// ```
@@ -39,6 +42,9 @@ pub struct SeenSets {
     names: Vec<u128>,
     /// When each was recorded, in seconds since 1970, until 2106.
     times: Vec<u32>,
+    /// Four bits in one word for each name: of a name that is new, one of them is mostly missing. It is
+    /// small enough to stay in the caches of the machine, where the table is not.
+    filter: Vec<u64>,
     len: usize,
     limit: usize,
 }
@@ -47,6 +53,8 @@ pub struct SeenSets {
 const MOST: usize = 80;
 /// And this full after it has grown.
 const LEAST: usize = 60;
+/// Bits of the filter for each home: of a hundred new names, one at most is looked for in the table.
+const FILTER_BITS: usize = 12;
 /// Places behind the last home.
 const BEHIND: usize = 256;
 
@@ -65,6 +73,7 @@ impl SeenSets {
             homes: 0,
             names: Vec::new(),
             times: Vec::new(),
+            filter: Vec::new(),
             len: 0,
             limit,
         };
@@ -105,13 +114,16 @@ impl SeenSets {
 
     /// How many bytes of memory they take.
     pub fn memory(&self) -> usize {
-        self.names.capacity() * size_of::<u128>() + self.times.capacity() * size_of::<u32>()
+        self.names.capacity() * size_of::<u128>()
+            + self.times.capacity() * size_of::<u32>()
+            + self.filter.capacity() * size_of::<u64>()
     }
 
     pub(crate) fn has(&self, name: SetName) -> bool {
         let name = self.mixed(name);
-        let (_, found) = self.find(name);
-        found
+        let (at, bits) = self.filtered(name);
+        let word = self.filter.get(at).copied().unwrap_or(u64::MAX);
+        word & bits == bits && self.find(name).1
     }
 
     pub(crate) fn add(&mut self, name: SetName, time: u64) -> bool {
@@ -159,6 +171,7 @@ impl SeenSets {
             if let (Some(first), Some(when)) = (names.first_mut(), times.first_mut()) {
                 (*first, *when) = (name, time);
             }
+            self.note(name);
             self.len += 1;
         }
         true
@@ -174,6 +187,7 @@ impl SeenSets {
         );
         self.names = vec![0; places];
         self.times = vec![0; places];
+        self.filter = vec![0; homes * FILTER_BITS / 64 + 1];
         self.homes = homes as u64;
         self.len = 0;
         let mut next = 0;
@@ -186,9 +200,25 @@ impl SeenSets {
             // crowd at the end. One that did would be asked for in the store.
             if let (Some(place), Some(when)) = (self.names.get_mut(at), self.times.get_mut(at)) {
                 (*place, *when) = (name, time);
+                self.note(name);
                 self.len += 1;
             }
             next = at + 1;
+        }
+    }
+
+    /// Which word of the filter, and which bits of it.
+    fn filtered(&self, name: u128) -> (usize, u64) {
+        let low = name as u64;
+        let at = (u128::from(low) * self.filter.len() as u128) >> 64;
+        let bits = [0, 6, 12, 18].map(|shift| 1_u64 << (low >> shift & 63));
+        (at as usize, bits.into_iter().fold(0, |all, bit| all | bit))
+    }
+
+    fn note(&mut self, name: u128) {
+        let (at, bits) = self.filtered(name);
+        if let Some(word) = self.filter.get_mut(at) {
+            *word |= bits;
         }
     }
 
@@ -279,7 +309,7 @@ mod tests {
                 most = most.max(seen.memory() / (number + 1));
             }
         }
-        assert!(most <= 35, "{most} bytes");
+        assert!(most <= 37, "{most} bytes");
         assert_eq!(seen.len(), 100_000);
         let is_there = |n: usize| seen.contains("https://tr.example", &n.to_string());
         assert!((0..100_000).all(is_there));
