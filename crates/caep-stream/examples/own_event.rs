@@ -2,7 +2,7 @@
 //! `docs/guides/publish-your-own-events.md` walks through it.
 //!
 //! ```text
-//! cargo run -p caep-stream --all-features --example own_event
+//! cargo run -p caep-stream --features store --example own_event
 //! ```
 
 use std::sync::Arc;

@@ -96,7 +96,7 @@ fn ask_for_verification(
 }
 
 /// Polls, and looks at the form of the answer.
-fn poll(
+pub(crate) fn poll(
     tester: &Tester,
     report: &mut Report,
     stream: &Stream,

@@ -28,12 +28,14 @@ mod receivers;
 mod report;
 mod sabotage;
 mod streams;
+mod table;
 mod tester;
 mod transmitter_host;
+mod younger;
 
 use std::process::ExitCode;
 
-use plans::Table;
+use table::Table;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

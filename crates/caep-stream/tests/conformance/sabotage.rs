@@ -8,8 +8,9 @@ use m2m_testkit::http::{Loopback, Server};
 use serde_json::{Value, json};
 
 use crate::mock::{self, Mock};
-use crate::plans::{RECEIVER, Row, TRANSMITTER, Table, how, run_receiver, run_transmitter};
+use crate::plans::{RECEIVER, TRANSMITTER, how, run_receiver, run_transmitter};
 use crate::report::Report;
+use crate::table::{Row, Table};
 use crate::tester::{Delivery, PATIENCE, RECEIVER_HOST};
 use crate::transmitter_host::{HOST, TransmitterHost};
 

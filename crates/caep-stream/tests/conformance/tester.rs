@@ -147,6 +147,10 @@ impl Tester {
         &self.issuer
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A word that nobody has used.
     pub(crate) fn unique(&self, what: &str) -> String {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
