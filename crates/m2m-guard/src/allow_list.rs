@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::fast::RandomState;
 use m2m_types::{ServiceId, ServiceIdRef, TrustDomain};
 
 use crate::call::Call;
@@ -27,8 +28,9 @@ use crate::proven::Proven;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct AllowList {
-    callers: HashMap<Box<str>, Grants>,
-    domains: HashMap<Box<str>, Grants>,
+    // Who is asked for chooses a name, and not where the names lie that are there.
+    callers: HashMap<Box<str>, Grants, RandomState>,
+    domains: HashMap<Box<str>, Grants, RandomState>,
 }
 
 /// One action on some resources, maybe with a scope.
@@ -44,6 +46,8 @@ pub struct Grant {
 pub struct Resources {
     reach: Reach,
     name: Box<str>,
+    /// See [`is_clear`].
+    is_clear: bool,
 }
 
 /// A path that nothing can be under.
@@ -59,11 +63,12 @@ enum Reach {
 }
 
 impl Resources {
-    /// The one with this name.
+    /// The one with this name. A path that is not a [`CanonicalPath`] is never asked for.
     pub fn exactly(name: &str) -> Self {
         Self {
             reach: Reach::Exactly,
             name: name.into(),
+            is_clear: is_clear(name),
         }
     }
 
@@ -79,6 +84,7 @@ impl Resources {
         Ok(Self {
             reach: Reach::Under,
             name: path.strip_suffix('/').unwrap_or(path).into(),
+            is_clear: true,
         })
     }
 
@@ -87,6 +93,7 @@ impl Resources {
         Self {
             reach: Reach::All,
             name: Box::default(),
+            is_clear: true,
         }
     }
 }
@@ -111,6 +118,28 @@ impl Grant {
     fn place(&self) -> (&str, Reach, &str) {
         (&self.action, self.resources.reach, &self.resources.name)
     }
+
+    /// Whether it is about `resource`. Of a path with two meanings nobody knows what it is about; what
+    /// stands in the grant has one, so only what goes beyond that is looked at.
+    #[inline]
+    fn covers(&self, resource: &str) -> bool {
+        let name = &*self.resources.name;
+        match self.resources.reach {
+            Reach::All => is_clear(resource),
+            Reach::Exactly => *name == *resource && self.resources.is_clear,
+            Reach::Under => {
+                let beyond = resource.strip_prefix(name);
+                // Below the root all of it goes beyond.
+                let is_whole = |beyond: &str| beyond.is_empty() && !name.is_empty();
+                beyond.is_some_and(|b| is_whole(b) || CanonicalPath::parse(b).is_ok())
+            }
+        }
+    }
+}
+
+/// Whether `resource` is no path, or one with one meaning.
+fn is_clear(resource: &str) -> bool {
+    !resource.starts_with('/') || CanonicalPath::parse(resource).is_ok()
 }
 
 impl AllowList {
@@ -187,9 +216,12 @@ fn denial(is_known: bool, lacks: Option<&str>) -> Denial {
 #[derive(Clone, Default)]
 struct Grants {
     sorted: Vec<Grant>,
-    /// The most slashes in a path that others lie under, if there is one.
-    deepest: Option<usize>,
+    /// The most slashes in a path that others lie under.
+    deepest: usize,
 }
+
+/// As many grants are looked at one by one sooner than they are searched.
+const FEW: usize = 8;
 
 enum Found<'a> {
     Granted,
@@ -201,7 +233,7 @@ impl Grants {
     fn add(&mut self, grant: Grant) {
         if grant.resources.reach == Reach::Under {
             let depth = grant.resources.name.matches('/').count();
-            self.deepest = self.deepest.max(Some(depth));
+            self.deepest = self.deepest.max(depth);
         }
         // Behind its equals: the same with and without a scope are two ways in.
         let at = self.sorted.partition_point(|g| g.place() <= grant.place());
@@ -210,40 +242,46 @@ impl Grants {
 
     fn find(&self, call: &Call<'_>, has_scope: impl Fn(&str) -> bool) -> Found<'_> {
         let (action, resource) = (call.action(), call.resource());
-        let mut found = Found::Nothing;
-        let mut look = |reach: Reach, name: &str| {
-            for grant in self.at((action, reach, name)) {
-                match &grant.scope {
-                    Some(scope) if !has_scope(scope) => found = Found::Lacks(scope),
-                    _ => return true,
-                }
-            }
-            false
-        };
-        // Of an ambiguous path nobody knows which resource it is.
-        let is_path = resource.starts_with('/');
-        if is_path && CanonicalPath::parse(resource).is_err() {
-            return Found::Nothing;
+        if self.sorted.len() <= FEW {
+            let fits = |grant: &&Grant| *grant.action == *action && grant.covers(resource);
+            return judge(self.sorted.iter().filter(fits), has_scope);
         }
-        if look(Reach::Exactly, resource) || look(Reach::All, "") {
-            return Found::Granted;
-        }
-        if let Some(deepest) = self.deepest.filter(|_| is_path) {
-            let ends = resource.match_indices('/').map(|(at, _)| at);
-            for end in ends.take(deepest + 1).chain([resource.len()]) {
-                if look(Reach::Under, resource.get(..end).unwrap_or_default()) {
-                    return Found::Granted;
-                }
-            }
-        }
-        found
+        let exactly = self.at((action, Reach::Exactly, resource));
+        let all = self.at((action, Reach::All, ""));
+        let ends = resource.match_indices('/').map(|(at, _)| at);
+        let ends = ends.take(self.deepest + 1).chain([resource.len()]);
+        let above = ends.flat_map(|end| {
+            let above = resource.get(..end).unwrap_or_default();
+            self.at((action, Reach::Under, above))
+        });
+        let fitting = exactly.chain(all).chain(above);
+        judge(fitting.filter(|grant| grant.covers(resource)), has_scope)
     }
 
-    fn at(&self, place: (&str, Reach, &str)) -> impl Iterator<Item = &Grant> {
-        let from = self.sorted.partition_point(|g| g.place() < place);
+    /// The grants of this place.
+    fn at<'q>(
+        &self,
+        place: (&'q str, Reach, &'q str),
+    ) -> impl Iterator<Item = &Grant> + use<'_, 'q> {
+        let from = self.sorted.partition_point(|grant| grant.place() < place);
         let rest = self.sorted.get(from..).unwrap_or_default();
-        rest.iter().take_while(move |g| g.place() == place)
+        rest.iter().take_while(move |grant| grant.place() == place)
     }
+}
+
+/// Whether one of these grants, which all fit, has its scope.
+fn judge<'g>(
+    fitting: impl Iterator<Item = &'g Grant>,
+    has_scope: impl Fn(&str) -> bool,
+) -> Found<'g> {
+    let mut found = Found::Nothing;
+    for grant in fitting {
+        match &grant.scope {
+            Some(scope) if !has_scope(scope) => found = Found::Lacks(scope),
+            _ => return Found::Granted,
+        }
+    }
+    found
 }
 
 impl fmt::Debug for Grants {

@@ -58,19 +58,36 @@ impl<'a> CanonicalPath<'a> {
     /// [`PathProblem`]: the first that was met. What is refused is not to be repaired: whoever meant it
     /// writes it in the one form.
     pub fn parse(path: &'a str) -> Result<Self, PathProblem> {
-        let rest = path.strip_prefix('/').ok_or(PathProblem::NotAbsolute)?;
-        let (mut at, mut segments) = (1, rest.split('/').peekable());
-        while let Some(segment) = segments.next() {
-            let is_last = segments.peek().is_none();
-            if segment.is_empty() && !is_last {
-                return Err(PathProblem::Empty { at });
-            }
-            if segment == "." || segment == ".." {
-                return Err(PathProblem::Relative { at });
-            }
-            check_segment(segment.as_bytes(), at)?;
-            at += segment.len() + 1;
+        let bytes = path.as_bytes();
+        if bytes.first() != Some(&b'/') {
+            return Err(PathProblem::NotAbsolute);
         }
+        let (mut at, mut segment) = (1, 1);
+        while let Some(byte) = bytes.get(at) {
+            // Most bytes are plain.
+            if is_plain(*byte) {
+                at += 1;
+                continue;
+            }
+            match CLASSES.get(usize::from(*byte)) {
+                Some(Class::Plain) => {}
+                Some(Class::Slash) => {
+                    check_segment(bytes.get(segment..at).unwrap_or_default(), segment)?;
+                    if segment == at {
+                        return Err(PathProblem::Empty { at });
+                    }
+                    segment = at + 1;
+                }
+                Some(Class::Percent) => {
+                    check_escape(bytes.get(at + 1..).unwrap_or_default(), at)?;
+                    at += 2;
+                }
+                Some(Class::Foreign) | None => return Err(PathProblem::Character { at }),
+            }
+            at += 1;
+        }
+        // The last segment may be empty.
+        check_segment(bytes.get(segment..).unwrap_or_default(), segment)?;
         Ok(Self(path))
     }
 
@@ -80,26 +97,62 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-fn check_segment(segment: &[u8], at: usize) -> Result<(), PathProblem> {
-    let mut bytes = segment.iter().enumerate();
-    while let Some((offset, byte)) = bytes.next() {
-        let at = at + offset;
-        match byte {
-            b'%' => {
-                let mut digit = || bytes.next().and_then(|(_, digit)| hexadecimal(*digit));
-                let escaped = digit().zip(digit()).map(|(high, low)| high << 4 | low);
-                if !escaped.is_some_and(needs_escape) {
-                    return Err(PathProblem::Escape { at });
-                }
-            }
-            // `pchar` (RFC 3986 §3.3) but for `;`, which some cut paths at.
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {}
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' => {}
-            b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => {}
-            _ => return Err(PathProblem::Character { at }),
-        }
+#[inline]
+fn is_plain(byte: u8) -> bool {
+    PLAIN.get(usize::from(byte)) == Some(&true)
+}
+
+/// What a byte is in a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// `pchar` (RFC 3986 §3.3) but for `;`, which some cut paths at.
+    Plain,
+    Slash,
+    Percent,
+    Foreign,
+}
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = matches!(CLASSES[byte], Class::Plain);
+        byte += 1;
     }
-    Ok(())
+    plain
+};
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Foreign; 256];
+    let plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,=:@";
+    let mut at = 0;
+    while at < plain.len() {
+        classes[plain[at] as usize] = Class::Plain;
+        at += 1;
+    }
+    classes[b'/' as usize] = Class::Slash;
+    classes[b'%' as usize] = Class::Percent;
+    classes
+};
+
+#[inline]
+fn check_segment(segment: &[u8], at: usize) -> Result<(), PathProblem> {
+    match segment {
+        b"." | b".." => Err(PathProblem::Relative { at }),
+        _ => Ok(()),
+    }
+}
+
+/// The two digits behind a `%` that stands at `at`.
+fn check_escape(behind: &[u8], at: usize) -> Result<(), PathProblem> {
+    let escaped = match behind {
+        [high, low, ..] => hexadecimal(*high).zip(hexadecimal(*low)),
+        _ => None,
+    };
+    match escaped.map(|(high, low)| high << 4 | low) {
+        Some(byte) if needs_escape(byte) => Ok(()),
+        _ => Err(PathProblem::Escape { at }),
+    }
 }
 
 /// Upper case alone: one form.

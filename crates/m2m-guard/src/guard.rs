@@ -227,16 +227,12 @@ impl Guard {
     /// Whether what came is what may and must come.
     #[inline]
     fn check_kinds(&self, kinds: Kinds) -> Result<(), Refusal> {
-        if let Some(credential) = kinds.without(self.taken).iter().next() {
-            return Err(RefusalReason::NotTaken { credential }.into());
+        let excess = kinds.without(self.taken);
+        let lacking = self.required.without(kinds);
+        match excess == NONE && lacking == NONE && kinds != NONE {
+            true => Ok(()),
+            false => Err(wrong_kinds(kinds, excess, lacking)),
         }
-        if kinds == Kinds::default() {
-            return Err(RefusalReason::NothingPresented.into());
-        }
-        if let Some(credential) = self.required.without(kinds).iter().next() {
-            return Err(RefusalReason::Required { credential }.into());
-        }
-        Ok(())
     }
 
     /// Whether what the checks will go by is fresh. Before any of them, so that the answer is the same
@@ -285,6 +281,21 @@ impl Guard {
 #[inline]
 pub(crate) fn catching<T>(hook: &'static str, ask: impl FnOnce() -> T) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(ask)).map_err(|_| RefusalReason::Panicked { hook }.into())
+}
+
+const NONE: Kinds = Kinds(0);
+
+#[cold]
+#[inline(never)]
+fn wrong_kinds(kinds: Kinds, excess: Kinds, lacking: Kinds) -> Refusal {
+    let excess = excess.iter().next();
+    let lacking = lacking.iter().next().filter(|_| kinds != NONE);
+    match (excess, lacking) {
+        (Some(credential), _) => RefusalReason::NotTaken { credential },
+        (None, Some(credential)) => RefusalReason::Required { credential },
+        (None, None) => RefusalReason::NothingPresented,
+    }
+    .into()
 }
 
 #[cold]

@@ -53,9 +53,35 @@ fn list() -> AllowList {
         )
 }
 
+/// The same among so many others that they are searched, and not looked at one by one.
+fn longer_list() -> AllowList {
+    (0..20).fold(list(), |list, n| {
+        let under = Resources::under(&format!("/other/{n}/x")).unwrap();
+        let exactly = Resources::exactly(&format!("/one/{n}"));
+        let billing = service(BILLING);
+        let list = list.allow(&billing, Grant::new("GET", under));
+        list.allow(&billing, Grant::new("POST", exactly))
+    })
+}
+
 #[test]
 fn what_is_named_is_allowed_and_nothing_around_it() {
-    let list = list();
+    what_is_named_is_allowed_by(&list());
+    let long = longer_list();
+    what_is_named_is_allowed_by(&long);
+    assert_eq!(ask(&long, BILLING, "GET", "/other/7/x/y"), Ok(()));
+    assert!(ask(&long, BILLING, "GET", "/other/7").is_err());
+    assert!(ask(&long, BILLING, "GET", "/other/7/x/../y").is_err());
+    assert!(ask(&long, BILLING, "GET", "/orders/../y").is_err());
+    assert_eq!(ask(&long, BILLING, "POST", "/one/19"), Ok(()));
+    assert!(ask(&long, BILLING, "POST", "/one/20").is_err());
+    assert_eq!(
+        ask(&long, BILLING, "POST", "/orders"),
+        Err(Remedy::Scope("orders:write".into()))
+    );
+}
+
+fn what_is_named_is_allowed_by(list: &AllowList) {
     for (action, resource) in [
         ("GET", "/orders"),
         ("GET", "/orders/"),
@@ -66,7 +92,7 @@ fn what_is_named_is_allowed_and_nothing_around_it() {
         ("GET", "/health"),
     ] {
         assert_eq!(
-            ask(&list, BILLING, action, resource),
+            ask(list, BILLING, action, resource),
             Ok(()),
             "{action} {resource}"
         );
@@ -87,16 +113,16 @@ fn what_is_named_is_allowed_and_nothing_around_it() {
         ("", ""),
     ] {
         assert_eq!(
-            ask(&list, BILLING, action, resource),
+            ask(list, BILLING, action, resource),
             Err(Remedy::Nothing),
             "{action} {resource}"
         );
     }
     // Another machine of the domain has what the domain has.
-    assert_eq!(ask(&list, SHOP, "GET", "/health"), Ok(()));
-    assert_eq!(ask(&list, SHOP, "GET", "/orders"), Err(Remedy::Nothing));
-    assert!(ask(&list, "spiffe://example.com/billing", "GET", "/health").is_err());
-    assert!(ask(&list, "spiffe://example.org.evil/billing", "GET", "/health").is_err());
+    assert_eq!(ask(list, SHOP, "GET", "/health"), Ok(()));
+    assert_eq!(ask(list, SHOP, "GET", "/orders"), Err(Remedy::Nothing));
+    assert!(ask(list, "spiffe://example.com/billing", "GET", "/health").is_err());
+    assert!(ask(list, "spiffe://example.org.evil/billing", "GET", "/health").is_err());
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(crate) struct Fingerprints {
     names: NameKeys,
     /// Of [`Kind::Service`], which has no first field: asked for with every token.
     services: Scope,
+    thumbprints: Scope,
 }
 
 /// All targets of one kind with the same first field, which usually is the issuer.
@@ -99,6 +100,7 @@ impl Fingerprints {
             key,
             names: NameKeys::new(key),
             services: scope(key, Kind::Service, &[]),
+            thumbprints: scope(key, Kind::CertificateThumbprint, &[]),
         }
     }
 
@@ -114,6 +116,10 @@ impl Fingerprints {
 
     pub(crate) const fn services(&self) -> &Scope {
         &self.services
+    }
+
+    pub(crate) const fn thumbprints(&self) -> &Scope {
+        &self.thumbprints
     }
 
     pub(crate) fn prepare(&self, issuer: &str) -> PreparedIssuer {
@@ -272,6 +278,8 @@ mod tests {
         assert!(of(&scopes.subject) == anew(Kind::Subject));
         assert!(of(&scopes.key) == anew(Kind::Key));
         assert!(of(ours.services()) == of(&ours.scope(Kind::Service, b"")));
+        let kind = Kind::CertificateThumbprint;
+        assert!(of(ours.thumbprints()) == of(&ours.scope(kind, b"")));
 
         assert!(ours.prepared(&prepared, "https://issuer.exampl").is_none());
         let theirs = Fingerprints::new(&[8; 16]);

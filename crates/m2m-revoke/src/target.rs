@@ -118,7 +118,7 @@ impl Target<'_> {
             Self::Service(id) => fingerprints.of(fingerprints.services(), id.as_str().as_bytes()),
             Self::Session { issuer, sid } => of(issuer.as_bytes(), sid.as_bytes()),
             Self::Certificate { issuer, serial } => of(issuer, serial),
-            Self::CertificateThumbprint(thumbprint) => of(&[], *thumbprint),
+            Self::CertificateThumbprint(hash) => fingerprints.of(fingerprints.thumbprints(), *hash),
             Self::Key { issuer, thumbprint } => of(issuer.as_bytes(), *thumbprint),
             Self::SecretVersion { name, version } => of(name.as_bytes(), &version.to_le_bytes()),
         }

@@ -47,6 +47,8 @@ pub(crate) struct CachedToken {
     unescaped: Zeroizing<Box<str>>,
     members: Box<[Member]>,
     facts: Facts,
+    /// Whether `sub` is the name of a machine, which then need not be found out again.
+    pub(crate) names_service: bool,
     /// Valid from this second on and before that one, leeway and the keys' own age included.
     from: Timestamp,
     until: Timestamp,
@@ -126,6 +128,7 @@ impl TokenCache {
             unescaped: Zeroizing::new(Box::from(claims.unescaped)),
             members: Box::from(claims.members),
             facts: *claims.facts,
+            names_service: claims.service_id().is_ok(),
             from: grounds.from,
             until: grounds.until,
             issuer: grounds.issuer,

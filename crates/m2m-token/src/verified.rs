@@ -76,6 +76,16 @@ impl Verified<'_> {
         self.claims().service_id()
     }
 
+    /// Whether `sub` is the name of a machine, as [`Verified::service_id`] would find. Of a token from the
+    /// cache that is known already.
+    #[inline]
+    pub fn names_service(&self) -> bool {
+        match &self.body {
+            Body::Fresh(claims) => claims.service_id().is_ok(),
+            Body::Cached(entry) => entry.as_deref().is_some_and(|token| token.names_service),
+        }
+    }
+
     /// `jti`; see [`Claims::token_id`].
     pub fn token_id(&self) -> Option<&str> {
         self.claims().token_id()

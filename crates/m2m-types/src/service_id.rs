@@ -149,15 +149,10 @@ impl<'a> ServiceIdRef<'a> {
                 limit: ServiceId::MAX_BYTES,
             });
         }
-        let rest = text.strip_prefix(SCHEME).ok_or(ServiceIdError::Scheme)?;
-        let (domain, path) = match rest.split_once('/') {
-            Some((domain, path)) => (domain, Some(path)),
-            None => (rest, None),
-        };
-        check_trust_domain(domain, SCHEME.len())?;
-        let path = path.ok_or(ServiceIdError::PathMissing)?;
-        check_path(path, SCHEME.len() + domain.len() + 1)?;
-        Ok(Self { text })
+        match is_service_id(text.as_bytes()) {
+            true => Ok(Self { text }),
+            false => Err(fault(text)),
+        }
     }
 
     /// The whole name, `spiffe://…`.
@@ -204,6 +199,77 @@ impl TrustDomain {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// What a byte may be part of.
+const DOMAIN: u8 = 1;
+const PATH: u8 = 2;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' => DOMAIN | PATH,
+            b'A'..=b'Z' => PATH,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES
+        .get(usize::from(byte))
+        .is_some_and(|classes| classes & class != 0)
+}
+
+/// The grammar in one pass, which says nothing but yes or no: names are read for each call.
+fn is_service_id(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(SCHEME.as_bytes()) else {
+        return false;
+    };
+    let mut bytes = rest.iter();
+    let end = bytes.position(|byte| !is_of(*byte, DOMAIN));
+    let Some(end) = end.filter(|end| (1..=TrustDomain::MAX_BYTES).contains(end)) else {
+        return false;
+    };
+    // Each segment from behind its slash to the next one.
+    let mut segments = rest.get(end..).unwrap_or_default();
+    while let Some((b'/', path)) = segments.split_first() {
+        let end = path.iter().position(|byte| !is_of(*byte, PATH));
+        let (segment, behind) = path.split_at(end.unwrap_or(path.len()));
+        if matches!(segment, b"" | b"." | b"..") {
+            return false;
+        }
+        segments = behind;
+    }
+    // Behind the domain there was a path, and behind its last segment nothing.
+    segments.is_empty() && end < rest.len()
+}
+
+/// The first rule that `text` breaks.
+#[cold]
+#[inline(never)]
+fn fault(text: &str) -> ServiceIdError {
+    match check(text) {
+        Err(error) => error,
+        // Nothing is refused that breaks no rule; if it were, this is as good a reason as any.
+        Ok(()) => ServiceIdError::Scheme,
+    }
+}
+
+/// The grammar rule by rule.
+fn check(text: &str) -> Result<(), ServiceIdError> {
+    let rest = text.strip_prefix(SCHEME).ok_or(ServiceIdError::Scheme)?;
+    let (domain, path) = match rest.split_once('/') {
+        Some((domain, path)) => (domain, Some(path)),
+        None => (rest, None),
+    };
+    check_trust_domain(domain, SCHEME.len())?;
+    let path = path.ok_or(ServiceIdError::PathMissing)?;
+    check_path(path, SCHEME.len() + domain.len() + 1)
 }
 
 fn check_trust_domain(domain: &str, offset: usize) -> Result<(), ServiceIdError> {
@@ -301,5 +367,21 @@ impl fmt::Display for TrustDomain {
 impl fmt::Debug for TrustDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TrustDomain({})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{check, is_service_id};
+
+    proptest! {
+        #[test]
+        fn the_quick_answer_is_that_of_the_rules(rest in "[a-bA/.:%_ -]{0,14}", prefix in 0..8) {
+            let scheme = if prefix == 0 { "spiffe:/" } else { "spiffe://" };
+            let text = format!("{scheme}{rest}");
+            prop_assert_eq!(is_service_id(text.as_bytes()), check(&text).is_ok(), "{}", text);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `Who`: whom the credentials of one call name, and that it is one machine.
 
 use m2m_token::Verified;
-use m2m_types::{ServiceId, ServiceIdRef};
+use m2m_types::{ServiceId, ServiceIdError, ServiceIdRef};
 
 use super::Several;
 use crate::presented::Credential;
@@ -26,7 +26,7 @@ impl<'a> Who<'a> {
     pub(super) fn is_peer(&mut self, service: Option<&'a ServiceId>) -> Result<(), Refusal> {
         let service = service.ok_or(RefusalReason::NotService {
             credential: Credential::Certificate,
-            problem: m2m_types::ServiceIdError::PathMissing,
+            problem: ServiceIdError::PathMissing,
         })?;
         self.named = Some((Credential::Certificate, Name::Borrowed(service)));
         Ok(())
@@ -34,7 +34,7 @@ impl<'a> Who<'a> {
 
     #[cfg(feature = "secrets")]
     pub(super) fn is(&mut self, credential: Credential, owner: &ServiceId) -> Result<(), Refusal> {
-        self.agree(credential, owner.as_str(), || owner.clone())?;
+        self.agree(credential, owner.as_str())?;
         // The one that was there stays if they are the same: it costs nothing to keep.
         self.named = Some((credential, Name::Owned(owner.clone())));
         Ok(())
@@ -52,46 +52,65 @@ impl<'a> Who<'a> {
         {
             return Ok(());
         }
-        let service =
-            ServiceIdRef::parse(subject).map_err(|problem| RefusalReason::NotService {
-                credential: Credential::Token,
-                problem,
-            })?;
-        self.agree(Credential::Token, subject, || service.to_owned())?;
+        if !token.names_service() {
+            return Err(no_service(subject));
+        }
+        self.agree(Credential::Token, subject)?;
         self.named = Some((Credential::Token, Name::Token));
         Ok(())
     }
 
-    fn agree(
-        &self,
-        credential: Credential,
-        name: &str,
-        owned: impl FnOnce() -> ServiceId,
-    ) -> Result<(), Refusal> {
-        let Some((other, named)) = &self.named else {
-            return Ok(());
-        };
-        let other_names = match named {
-            Name::Token => return Ok(()),
-            Name::Borrowed(service) => *service,
-            Name::Owned(service) => service,
-        };
-        if other_names.as_str() == name || self.several == Several::MayDisagree {
-            return Ok(());
+    #[inline]
+    fn agree(&self, credential: Credential, name: &str) -> Result<(), Refusal> {
+        match &self.named {
+            Some((_, named)) if self.several == Several::MustAgree && !is(named, name) => {
+                Err(self.disagree(credential, name))
+            }
+            _ => Ok(()),
         }
-        Err(RefusalReason::Disagree(Disagreement {
-            first: credential,
-            first_names: owned(),
-            second: *other,
-            second_names: other_names.clone(),
-        })
-        .into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn disagree(&self, credential: Credential, name: &str) -> Refusal {
+        let other = self.named.as_ref().and_then(|(second, named)| match named {
+            // A token is asked last, so nothing is compared with it.
+            Name::Token => None,
+            Name::Borrowed(service) => Some((*second, ServiceId::clone(service))),
+            Name::Owned(service) => Some((*second, service.clone())),
+        });
+        match (name.parse(), other) {
+            (Ok(first_names), Some((second, second_names))) => {
+                RefusalReason::Disagree(Disagreement {
+                    first: credential,
+                    first_names,
+                    second,
+                    second_names,
+                })
+                .into()
+            }
+            _ => no_service(name),
+        }
     }
 
     /// Whom all of them name. There was at least one.
     pub(super) fn name(self) -> Name<'a> {
         self.named.map_or(Name::Token, |(_, name)| name)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_service(subject: &str) -> Refusal {
+    let problem = match ServiceIdRef::parse(subject) {
+        Err(problem) => problem,
+        Ok(_) => ServiceIdError::PathMissing,
+    };
+    RefusalReason::NotService {
+        credential: Credential::Token,
+        problem,
+    }
+    .into()
 }
 
 fn is(name: &Name<'_>, text: &str) -> bool {

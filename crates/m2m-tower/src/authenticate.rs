@@ -1,0 +1,256 @@
+//! `Authenticate`: the layer that asks a guard before anything behind it runs.
+
+mod service;
+
+pub use service::{AuthenticateFuture, Authenticated};
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::request::Parts;
+use m2m_guard::{Call, Caller, CanonicalPath, Guard, GuardScratch, Presented, Rejection};
+use m2m_types::{Clock, Timestamp};
+use tower_layer::Layer;
+
+use crate::connection::{PeerAddress, PeerThumbprint};
+use crate::credentials::{RequestProblem, bearer_token};
+use crate::headers::drop_claims;
+use crate::refused::{Refused, Watcher};
+use crate::scratches::Scratches;
+
+/// Asks a [`Guard`] about each request, before anything behind it runs: who sends it, and whether it may.
+///
+/// A request that is admitted has its [`Caller`] as an extension. One that is not is answered here, in one
+/// word, whatever it is for: there are no paths and no user agents that need no credentials. A service
+/// that must answer everybody stands outside of this layer.
+///
+/// On the way of a request that is admitted no future is boxed and nothing is waited for.
+#[derive(Clone)]
+pub struct Authenticate {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    guard: Arc<Guard>,
+    clock: Arc<dyn Clock>,
+    mode: Mode,
+    describe: Arc<dyn DescribeCall>,
+    #[cfg_attr(not(feature = "secrets"), expect(dead_code, reason = "of secrets"))]
+    api_key: Option<HeaderName>,
+    #[cfg(feature = "tls")]
+    proxies: Option<Arc<crate::TrustedProxies>>,
+    watcher: Watcher,
+    scratches: Arc<Scratches>,
+}
+
+/// What is done with a request that is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Enforce,
+    Annotate,
+}
+
+/// An extension of a request that was not admitted, and was let through because the layer only annotates:
+/// what its sender would have been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAdmitted(pub Rejection);
+
+/// Says what a request asks for, in the words that the decision knows.
+///
+/// Without one, the action is the method and the resource the path, which has one meaning
+/// ([`CanonicalPath`]). Functions are such: `fn(&Parts) -> Call<'_>`.
+pub trait DescribeCall: Send + Sync {
+    /// What `request` asks for. What it says of the address is overwritten by what the acceptor knows.
+    fn describe<'r>(&'r self, request: &'r Parts) -> Call<'r>;
+}
+
+impl<F> DescribeCall for F
+where
+    F: for<'r> Fn(&'r Parts) -> Call<'r> + Send + Sync,
+{
+    fn describe<'r>(&'r self, request: &'r Parts) -> Call<'r> {
+        self(request)
+    }
+}
+
+fn method_and_path(request: &Parts) -> Call<'_> {
+    Call::new(request.method.as_str(), request.uri.path())
+}
+
+impl Authenticate {
+    /// Asks `guard`; `clock` is read once for each request.
+    pub fn new(guard: Arc<Guard>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                guard,
+                clock,
+                mode: Mode::Enforce,
+                describe: Arc::new(method_and_path),
+                api_key: None,
+                #[cfg(feature = "tls")]
+                proxies: None,
+                watcher: Watcher::new(None),
+                scratches: Arc::new(Scratches::new()),
+            }),
+        }
+    }
+
+    /// Lets requests that are not admitted through, with a [`NotAdmitted`] in the place of a [`Caller`]:
+    /// to see who would be refused before anybody is, or where handlers decide. A request that has two
+    /// meanings is refused nevertheless.
+    #[must_use]
+    pub fn only_annotating(self) -> Self {
+        self.with(|shared| shared.mode = Mode::Annotate)
+    }
+
+    /// Asks `describe` what a request is for.
+    #[must_use]
+    pub fn with_calls(self, describe: impl DescribeCall + 'static) -> Self {
+        self.with(|shared| shared.describe = Arc::new(describe))
+    }
+
+    /// Takes API keys from the header `name`, where the guard takes them.
+    #[cfg(feature = "secrets")]
+    #[must_use]
+    pub fn with_api_key_header(self, name: HeaderName) -> Self {
+        self.with(|shared| shared.api_key = Some(name))
+    }
+
+    /// Takes the client's certificate from a header, if one of `proxies` wrote it.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn behind(self, proxies: crate::TrustedProxies) -> Self {
+        self.with(|shared| shared.proxies = Some(Arc::new(proxies)))
+    }
+
+    /// Tells `observe` why requests were refused, and how many were refused since without being told of:
+    /// at most a hundred a second are. It should not block; if it panics, the answer is the same.
+    #[must_use]
+    pub fn with_observer(self, observe: impl Fn(&Refused, u64) + Send + Sync + 'static) -> Self {
+        self.with(|shared| shared.watcher = Watcher::new(Some(Arc::new(observe))))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.shared));
+        self
+    }
+}
+
+impl<S> Layer<S> for Authenticate {
+    type Service = Authenticated<S>;
+
+    fn layer(&self, inner: S) -> Authenticated<S> {
+        Authenticated::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate")
+            .field("guard", &self.shared.guard)
+            .field("mode", &self.shared.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Whether the request goes on. If so, who sends it is among its extensions.
+    fn check(&self, parts: &mut Parts) -> Result<(), Refused> {
+        // What somebody else put there is not ours.
+        parts.extensions.remove::<Caller>();
+        parts.extensions.remove::<NotAdmitted>();
+        let now = self.clock.now();
+        let result = match now {
+            Ok(now) => self.admit(parts, now),
+            Err(error) => Err(Refused::Clock(error)),
+        };
+        drop_claims(parts);
+        match result {
+            Ok(caller) => {
+                parts.extensions.insert(caller);
+                Ok(())
+            }
+            Err(refused) => {
+                self.watcher.tell(&refused, now.ok());
+                match refused.rejection() {
+                    Some(rejection) if self.mode == Mode::Annotate => {
+                        parts.extensions.insert(NotAdmitted(rejection));
+                        Ok(())
+                    }
+                    _ => Err(refused),
+                }
+            }
+        }
+    }
+
+    fn admit(&self, parts: &Parts, now: Timestamp) -> Result<Caller, Refused> {
+        // Routers and decisions must not differ on what is asked for.
+        if let Some(problem) = CanonicalPath::parse(parts.uri.path()).err() {
+            let is_asterisk = parts.uri.path() == "*"; // OPTIONS * (RFC 9112 §3.2.4)
+            if !is_asterisk {
+                return Err(RequestProblem::Path(problem).into());
+            }
+        }
+        let token = bearer_token(parts)?;
+        self.scratches
+            .with(|scratch| self.ask(parts, token, now, scratch))
+    }
+
+    fn ask(
+        &self,
+        parts: &Parts,
+        token: Option<&str>,
+        now: Timestamp,
+        scratch: &mut GuardScratch,
+    ) -> Result<Caller, Refused> {
+        let mut presented = Presented::nothing();
+        if let Some(token) = token {
+            presented = presented.with_token(token);
+        }
+        if let Some(PeerThumbprint(thumbprint)) = parts.extensions.get() {
+            presented = presented.with_certificate(*thumbprint);
+        }
+        #[cfg(feature = "secrets")]
+        if let Some(name) = &self.api_key {
+            let repeated = |count| RequestProblem::ApiKeyRepeated { count };
+            if let Some(key) = crate::credentials::only(&parts.headers, name, repeated)? {
+                presented = presented.with_api_key(key);
+            }
+        }
+        #[cfg(feature = "tls")]
+        let forwarded = self.peer(parts, now)?;
+        #[cfg(feature = "tls")]
+        if let Some(peer) = &forwarded {
+            presented = presented.with_peer(peer);
+        }
+        let mut call = self.describe.describe(parts);
+        if let Some(PeerAddress(address)) = parts.extensions.get() {
+            call = call.from_address(address.ip().to_canonical());
+        }
+        let admitted = self.guard.admit(&presented, &call, now, scratch)?;
+        admitted.to_caller().map_err(|_| Refused::Name)
+    }
+
+    /// Who is at the other end of the connection, or of that of the proxy.
+    #[cfg(feature = "tls")]
+    fn peer<'p>(
+        &self,
+        parts: &'p Parts,
+        now: Timestamp,
+    ) -> Result<Option<std::borrow::Cow<'p, m2m_pki::VerifiedPeer>>, Refused> {
+        let Some(connected) = parts.extensions.get::<crate::ConnectedPeer>() else {
+            return Ok(None);
+        };
+        connected.check(now).map_err(Refused::Connection)?;
+        let peer = connected.peer().verified();
+        match &self.proxies {
+            Some(proxies) if proxies.has(peer) => {
+                let forwarded = proxies.forwarded(&parts.headers, now)?;
+                Ok(forwarded.map(std::borrow::Cow::Owned))
+            }
+            _ => Ok(Some(std::borrow::Cow::Borrowed(peer))),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `TrustedProxies`: who may say by a header which certificate its client showed.
+
+mod rfc9440;
+mod xfcc;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName};
+use m2m_pki::{ChainVerifier, CrlSet, PeerRole, TrustBundles, VerifiedPeer};
+use m2m_types::{Live, ServiceId, Timestamp};
+use rustls_pki_types::CertificateDer;
+
+use crate::credentials::{RequestProblem, only};
+use crate::headers::{CLIENT_CERT, CLIENT_CERT_CHAIN, XFCC};
+use crate::refused::Refused;
+
+/// The most bytes of a header with certificates in it.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The most certificates that a proxy may forward: more are not read by chains either.
+const MAX_CERTIFICATES: usize = 10;
+
+/// The proxies that end TLS in front of this service, and how they forward what their clients showed.
+///
+/// A proxy is known **by its own certificate**, on its own connection to this service, and by nothing else:
+/// not by its address, not by a header. What it forwards is believed as far as that the client holds the
+/// key; the chain is verified here, against the bundles and CRLs of this service. From everybody else
+/// such headers are taken away unread.
+///
+/// A proxy that forwards no certificate is not its client: the request then comes without one.
+pub struct TrustedProxies {
+    proxies: HashSet<ServiceId>,
+    form: ForwardedForm,
+    verifier: ChainVerifier,
+    bundles: Arc<Live<TrustBundles>>,
+    crls: Arc<Live<CrlSet>>,
+}
+
+/// How a proxy forwards what its client showed. It must remove the header if a client sends it, as every
+/// proxy does that can write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardedForm {
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+    ClientCert,
+    /// `X-Forwarded-Client-Cert` as Envoy writes it, with `Cert` or `Chain`, for one client: a proxy that
+    /// sets it, and does not append to it (`SANITIZE_SET`).
+    ForwardedClientCert,
+}
+
+impl TrustedProxies {
+    /// No proxy yet. Clients are those that `verifier` takes, by `bundles` and `crls` as they are at each
+    /// request. One of their signatures is checked for each.
+    pub fn new(
+        form: ForwardedForm,
+        verifier: ChainVerifier,
+        bundles: Arc<Live<TrustBundles>>,
+        crls: Arc<Live<CrlSet>>,
+    ) -> Self {
+        Self {
+            proxies: HashSet::new(),
+            form,
+            verifier,
+            bundles,
+            crls,
+        }
+    }
+
+    /// `proxy` may forward.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: ServiceId) -> Self {
+        self.proxies.insert(proxy);
+        self
+    }
+
+    /// Whether this peer is one of the proxies.
+    pub(crate) fn has(&self, peer: &VerifiedPeer) -> bool {
+        peer.service_id()
+            .is_some_and(|service| self.proxies.contains(service))
+    }
+
+    /// The client whose certificate is in the headers, if one is.
+    pub(crate) fn forwarded(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Option<VerifiedPeer>, Refused> {
+        let chain = match self.form {
+            ForwardedForm::ClientCert => {
+                let (leaf, others) = (
+                    header(headers, &CLIENT_CERT)?,
+                    header(headers, &CLIENT_CERT_CHAIN)?,
+                );
+                rfc9440::chain(leaf, others)
+            }
+            ForwardedForm::ForwardedClientCert => xfcc::chain(header(headers, &XFCC)?),
+        };
+        let chain = chain.map_err(RequestProblem::Forwarded)?;
+        if chain.is_empty() {
+            return Ok(None);
+        }
+        self.verify(&chain, now).map(Some)
+    }
+
+    fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<VerifiedPeer, Refused> {
+        let (bundles, crls) = (self.bundles.load(), self.crls.load());
+        self.verifier
+            .verify(chain, PeerRole::Client, &bundles, &crls, now)
+            .map_err(Refused::Forwarded)
+    }
+}
+
+impl fmt::Debug for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustedProxies")
+            .field("proxies", &self.proxies)
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one value of a header that a proxy wrote.
+fn header<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h [u8]>, RequestProblem> {
+    let value = only(headers, name, |_| {
+        RequestProblem::Forwarded("the header stands more than once")
+    })?;
+    match value {
+        Some(value) if value.len() > MAX_HEADER_BYTES => {
+            Err(RequestProblem::Forwarded("the header is too long"))
+        }
+        value => Ok(value),
+    }
+}
