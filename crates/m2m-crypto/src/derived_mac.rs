@@ -4,10 +4,8 @@ use ring::hmac;
 
 use crate::memory::with_stack_scrubbed;
 #[cfg(target_arch = "x86_64")]
-use crate::midstates::Midstates;
+use crate::constant_time_eq;
 use crate::{Hkdf, SignatureError};
-#[cfg(target_arch = "x86_64")]
-use {crate::constant_time_eq, zeroize::Zeroize};
 
 /// How much of the stack is overwritten after a key was derived and used. Deriving, preparing and using
 /// one takes five small frames and one of *ring*'s SHA-256.
@@ -42,8 +40,8 @@ impl Hkdf {
         tag: &[u8],
     ) -> Result<(), SignatureError> {
         #[cfg(target_arch = "x86_64")]
-        if let Some(root) = self.midstates() {
-            return match constant_time_eq(&sign_by_midstates(root, info, message), tag) {
+        if let Some(root) = self.quick() {
+            return match constant_time_eq(&root.mac_derived(info, message), tag) {
                 true => Ok(()),
                 false => Err(SignatureError),
             };
@@ -57,8 +55,8 @@ impl Hkdf {
     /// The tag that [`Hkdf::verify_derived`] checks.
     pub fn sign_derived(&self, info: &[&[u8]], message: &[u8]) -> [u8; 32] {
         #[cfg(target_arch = "x86_64")]
-        if let Some(root) = self.midstates() {
-            return sign_by_midstates(root, info, message);
+        if let Some(root) = self.quick() {
+            return root.mac_derived(info, message);
         }
         with_stack_scrubbed::<SCRUBBED_STACK_BYTES, _>(|| {
             let mut tag = [0; 32];
@@ -72,24 +70,4 @@ impl Hkdf {
         let material = material.expect("HKDF gives 32 bytes with each hash");
         hmac::Key::from(material)
     }
-}
-
-/// One block of HKDF-Expand (RFC 5869 §2.3) makes the key: one HMAC, two blocks to prepare it, and the
-/// HMAC of the message. What holds the key is wiped by name, and the frame of the compression function
-/// by overwriting it.
-#[cfg(target_arch = "x86_64")]
-fn sign_by_midstates(root: &Midstates, info: &[&[u8]], message: &[u8]) -> [u8; 32] {
-    /// Two blocks, one state and some registers.
-    const COMPRESSION_STACK_BYTES: usize = match cfg!(debug_assertions) {
-        true => 8 * 1024,
-        false => 1024,
-    };
-    with_stack_scrubbed::<COMPRESSION_STACK_BYTES, _>(|| {
-        let mut key = root.mac_joined(info, 1);
-        let mut midstates = Midstates::new(&key);
-        key.zeroize();
-        let tag = midstates.mac(message);
-        midstates.zeroize();
-        tag
-    })
 }

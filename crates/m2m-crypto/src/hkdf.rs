@@ -3,13 +3,11 @@
 use std::fmt;
 
 use ring::hkdf;
-#[cfg(target_arch = "x86_64")]
-use zeroize::Zeroize;
 
 use crate::SecretBytes;
-use crate::memory::{Wiped, with_scrubbed_stack};
 #[cfg(target_arch = "x86_64")]
-use crate::midstates::{self, Midstates};
+use crate::backend::rust_crypto::{self, Root};
+use crate::memory::{Wiped, with_scrubbed_stack};
 
 /// The hash under HKDF.
 #[non_exhaustive]
@@ -40,7 +38,7 @@ pub struct Hkdf {
     hash: HkdfHash,
     /// The same key once more, where the processor has instructions for SHA-256.
     #[cfg(target_arch = "x86_64")]
-    midstates: Option<Wiped<Midstates>>,
+    quick: Option<Root>,
 }
 
 /// More bytes were asked for than HKDF may give: 255 times the hash (RFC 5869 §2.3).
@@ -61,13 +59,7 @@ impl Hkdf {
             key,
             hash,
             #[cfg(target_arch = "x86_64")]
-            midstates: hash.midstates(|| {
-                // What RFC 5869 §2.2 says: an empty salt and one of zeroes are the same key.
-                let mut extracted = Midstates::new(salt).mac(secret.expose_secret());
-                let midstates = Midstates::new(&extracted);
-                extracted.zeroize();
-                midstates
-            }),
+            quick: hash.quick(|| Some(Root::extract(salt, secret.expose_secret()))),
         }
     }
 
@@ -77,7 +69,7 @@ impl Hkdf {
         let key = key.expose_secret();
         Self {
             #[cfg(target_arch = "x86_64")]
-            midstates: hash.midstates(|| Midstates::new(key)),
+            quick: hash.quick(|| Root::from_uniform_key(key)),
             key: Wiped::new(|| hkdf::Prk::new_less_safe(hash.algorithm(), key)),
             hash,
         }
@@ -109,8 +101,8 @@ impl Hkdf {
 
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    pub(crate) fn midstates(&self) -> Option<&Midstates> {
-        self.midstates.as_deref()
+    pub(crate) fn quick(&self) -> Option<&Root> {
+        self.quick.as_ref()
     }
 }
 
@@ -130,9 +122,9 @@ impl HkdfHash {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn midstates(self, make: impl FnOnce() -> Midstates) -> Option<Wiped<Midstates>> {
-        let quicker = self == Self::Sha256 && midstates::are_quicker();
-        quicker.then(|| Wiped::new(make))
+    fn quick(self, make: impl FnOnce() -> Option<Root>) -> Option<Root> {
+        let quicker = self == Self::Sha256 && rust_crypto::is_quicker();
+        quicker.then(make).flatten()
     }
 
     const fn output_bytes(self) -> usize {

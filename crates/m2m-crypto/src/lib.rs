@@ -15,8 +15,6 @@ mod jwk;
 mod mac_key;
 mod mac_secret;
 mod memory;
-#[cfg(target_arch = "x86_64")]
-mod midstates;
 mod pem;
 mod private_key;
 mod public_key;

@@ -5,12 +5,10 @@ use std::fmt;
 #[cfg(feature = "aws-lc-rs")]
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::rust_crypto;
 use crate::mac_secret::refuse_public;
-#[cfg(target_arch = "x86_64")]
-use crate::memory::Wiped;
 use crate::memory::with_scrubbed_stack;
-#[cfg(target_arch = "x86_64")]
-use crate::midstates::{self, Midstates};
 use crate::private_key::secret_member;
 use crate::verifying_key::{check_algorithm, check_kind};
 use crate::{
@@ -51,9 +49,9 @@ pub struct MacKey {
 
 enum Prepared {
     Ring(ring::MacKey),
-    /// HS256 where the processor has instructions for it; see [`Midstates`].
+    /// HS256 where the processor has instructions for it.
     #[cfg(target_arch = "x86_64")]
-    Midstates(Wiped<Midstates>),
+    RustCrypto(rust_crypto::MacKey),
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs(aws_lc_rs::MacKey),
 }
@@ -170,7 +168,7 @@ impl MacKey {
         match &self.prepared {
             Prepared::Ring(key) => key.verify(message, tag),
             #[cfg(target_arch = "x86_64")]
-            Prepared::Midstates(key) => match constant_time_eq(&key.mac(message), tag) {
+            Prepared::RustCrypto(key) => match constant_time_eq(&key.mac(message), tag) {
                 true => Ok(()),
                 false => Err(SignatureError),
             },
@@ -195,7 +193,7 @@ impl MacKey {
         match &self.prepared {
             Prepared::Ring(key) => key.sign(message, tag),
             #[cfg(target_arch = "x86_64")]
-            Prepared::Midstates(key) => Ok(put(&key.mac(message), tag)),
+            Prepared::RustCrypto(key) => Ok(put(&key.mac(message), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign(message, tag),
         }
@@ -245,7 +243,7 @@ impl MacKey {
         match &self.prepared {
             Prepared::Ring(key) => key.sign_parts(parts, tag),
             #[cfg(target_arch = "x86_64")]
-            Prepared::Midstates(key) => Ok(put(&key.mac_parts(parts), tag)),
+            Prepared::RustCrypto(key) => Ok(put(&key.mac_parts(parts), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign_parts(parts, tag),
         }
@@ -262,7 +260,7 @@ impl MacKey {
         match self.prepared {
             Prepared::Ring(_) => Backend::Ring,
             #[cfg(target_arch = "x86_64")]
-            Prepared::Midstates(_) => Backend::Ring,
+            Prepared::RustCrypto(_) => Backend::Ring,
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(_) => Backend::AwsLcRs,
         }
@@ -278,8 +276,8 @@ impl MacKey {
 impl Prepared {
     fn by_ring(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
         #[cfg(target_arch = "x86_64")]
-        if algorithm == Algorithm::Hs256 && midstates::are_quicker() {
-            return Ok(Self::Midstates(Wiped::new(|| Midstates::new(secret))));
+        if algorithm == Algorithm::Hs256 && rust_crypto::is_quicker() {
+            return Ok(Self::RustCrypto(rust_crypto::MacKey::prepare(secret)));
         }
         ring::MacKey::prepare(algorithm, secret).map(Self::Ring)
     }

@@ -105,18 +105,6 @@ fn scrub_stack<const BYTES: usize>() {
     black_box(&mut [0_u8; BYTES]);
 }
 
-/// The whole blocks of 64 bytes that `data` begins with, and the rest: what `as_chunks` does from Rust
-/// 1.88 on.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(crate) fn blocks_of(data: &[u8]) -> (&[[u8; 64]], &[u8]) {
-    let (whole, rest) = data.split_at(data.len() / 64 * 64);
-    // SAFETY: the pointer is that of a slice of `whole.len()` bytes, which are so many times 64; an array
-    // of bytes has alignment 1 and allows every content; the lifetime is that of `data`.
-    let blocks = unsafe { std::slice::from_raw_parts(whole.as_ptr().cast(), whole.len() / 64) };
-    (blocks, rest)
-}
-
 /// Whether `a` and `b` are equal, in a time that depends on their lengths and not on their content.
 ///
 /// The lengths are public: different lengths answer at once. Costs about 90 instructions for 750
