@@ -208,8 +208,8 @@ fn behind_string(bytes: &[u8], mut at: usize) -> Option<usize> {
 /// The highest bit of the first byte of `word` that is `byte`, and no bit below it.
 fn marks(word: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    let differ = word ^ ONES * u64::from(byte);
-    differ.wrapping_sub(ONES) & !differ & ONES << 7
+    let differ = word ^ (ONES * u64::from(byte));
+    differ.wrapping_sub(ONES) & !differ & (ONES << 7)
 }
 
 #[cfg(test)]
