@@ -119,11 +119,11 @@ macro_rules! catalogue {
                         if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(uri)) {
                             findings.violation("RFC 8417 §2.2", "", "is a known URI in other letters");
                         }
-                        return Self::Other(RawEvent { uri: Box::from(uri), payload: members.into() });
+                        return Self::Other(RawEvent { uri: Box::from(uri), payload: members.to_members() });
                     }
                 };
                 read.unwrap_or_else(|payload| {
-                    let payload = payload.into();
+                    let payload = payload.to_members();
                     Self::Malformed(RawEvent { uri: Box::from(uri), payload })
                 })
             }
@@ -356,7 +356,7 @@ fn optional<T: Value>(
     rule: &'static str,
     findings: &mut Findings,
 ) -> Result<Option<T>, ()> {
-    let Some(json) = members.json(name) else {
+    let Some(json) = members.get(name) else {
         return Ok(None);
     };
     match T::read(json) {

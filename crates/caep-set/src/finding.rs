@@ -7,6 +7,9 @@ const MAX_FINDINGS: usize = 64;
 /// How much of a name that a stranger chose is shown, in characters.
 const MAX_SHOWN: usize = 64;
 
+/// As many rules as are looked at for most SETs: room for them is made at once.
+const USUAL_RULES: usize = 24;
+
 /// How much a [`Finding`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "a rule is broken, or it is not")]
@@ -84,6 +87,9 @@ impl Findings {
     /// Says that a rule is looked at, whether it is kept or not.
     pub(crate) fn check(&mut self, rule: &'static str) {
         if !self.checked.contains(&rule) {
+            if self.checked.is_empty() {
+                self.checked.reserve_exact(USUAL_RULES);
+            }
             self.checked.push(rule);
         }
     }
@@ -145,6 +151,11 @@ fn append(path: &mut String, name: &str) {
     }
     if !path.is_empty() {
         path.push('.');
+    }
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if name.len() <= MAX_SHOWN && name.bytes().all(is_plain) {
+        path.push_str(name);
+        return;
     }
     let mut shown = name.chars();
     for character in shown.by_ref().take(MAX_SHOWN) {

@@ -2,7 +2,7 @@
 
 mod borrowed;
 
-pub(crate) use borrowed::Borrowed;
+pub(crate) use borrowed::{Borrowed, Json};
 
 use std::fmt;
 
@@ -64,7 +64,7 @@ impl Members {
     ///
     /// [`MembersError`] for anything else, for a name that comes twice, and for too many of them.
     pub fn from_json(text: &str) -> Result<Self, MembersError> {
-        Borrowed::from_json(text).map(Self::from)
+        Ok(serde_json::from_str(text)?)
     }
 
     /// How many there are.
@@ -119,10 +119,6 @@ impl Members {
             None => self.list.push((Box::from(name), value)),
         }
         Ok(())
-    }
-
-    pub(crate) fn push(&mut self, name: Box<str>, value: Box<RawValue>) {
-        self.list.push((name, value));
     }
 
     /// Writes the members into an object that is being written.

@@ -1,10 +1,11 @@
 //! `Reading`: what a SET says, and which rules it bends or breaks by saying so.
 
+use m2m_token::Claims;
 use m2m_types::Timestamp;
 
 use crate::event::{Event, StreamUpdated, Verification};
 use crate::finding::{Finding, Findings, Severity};
-use crate::members::Borrowed;
+use crate::members::{Borrowed, Json};
 use crate::profile::{Dialect, Profile};
 use crate::subject::{Format, Shape, SubjectId};
 use crate::token::SecurityEventToken;
@@ -62,14 +63,23 @@ impl Reading {
     /// Reads claims that anybody may have written: for tools and diagnosis. What is to be acted upon
     /// comes from a [`crate::SetVerifier`].
     pub fn of_claims(json: &str, profile: &Profile, now: Timestamp) -> Self {
+        let read = match json.len() {
+            0..=MAX_CLAIMS => Json::new(json).ok().and_then(Json::members),
+            _ => None,
+        };
+        Self::of_members(read, profile, now)
+    }
+
+    /// Reads the claims of a token that was verified: whether they are an object is no question.
+    pub(crate) fn of_verified(claims: &Claims<'_>, profile: &Profile, now: Timestamp) -> Self {
+        Self::of_members(Some(Borrowed::of_claims(claims)), profile, now)
+    }
+
+    fn of_members(read: Option<Borrowed<'_>>, profile: &Profile, now: Timestamp) -> Self {
         let mut reader = Reader {
             findings: Findings::default(),
             profile,
             now,
-        };
-        let read = match json.len() {
-            0..=MAX_CLAIMS => Borrowed::from_json(json).ok(),
-            _ => None,
         };
         let (token, must_discard) = match read {
             Some(members) => {
@@ -182,7 +192,7 @@ impl Reader<'_> {
             time_of_event,
             subject,
             events,
-            others: members.into(),
+            others: members.to_members(),
         })
     }
 
@@ -207,7 +217,7 @@ impl Reader<'_> {
             self.findings.violation(CLAIMS, "iat", "is missing");
             return None;
         };
-        let seconds: Option<u64> = serde_json::from_str(value).ok();
+        let seconds: Option<u64> = serde_json::from_str(value.get()).ok();
         let time = seconds.and_then(|seconds| Timestamp::from_unix_seconds(seconds).ok());
         match time {
             None => {
@@ -282,7 +292,7 @@ impl Reader<'_> {
         self.read_subject("sub_id", value, shape)
     }
 
-    fn read_subject(&mut self, name: &str, json: &str, shape: Shape) -> Option<SubjectId> {
+    fn read_subject(&mut self, name: &str, json: Json<'_>, shape: Shape) -> Option<SubjectId> {
         self.findings.check("RFC 9493 §3");
         match crate::subject::read(json, shape) {
             Ok(subject) => {
@@ -317,7 +327,7 @@ impl Reader<'_> {
             self.findings.violation(CLAIMS, "events", "is missing");
             return None;
         };
-        let Ok(payloads) = Borrowed::from_json(value) else {
+        let Some(payloads) = value.members() else {
             let problem = "is no object of URIs and payloads";
             self.findings.violation(CLAIMS, "events", problem);
             return None;
@@ -334,14 +344,14 @@ impl Reader<'_> {
         let mut events = Vec::with_capacity(payloads.len());
         let mut subject = None;
         for (uri, payload) in payloads.into_list() {
-            let Ok(payload) = Borrowed::from_json(payload.get()) else {
+            let Some(payload) = payload.members() else {
                 self.inside_event(&uri, |reader| {
                     reader.findings.violation(CLAIMS, "", "is no object");
                 });
                 continue;
             };
             if self.takes_payload_subject() {
-                if let Some(json) = payload.json("subject") {
+                if let Some(json) = payload.get("subject") {
                     let shape = Shape::Legacy;
                     let read = self
                         .inside_event(&uri, |reader| reader.read_subject("subject", json, shape));

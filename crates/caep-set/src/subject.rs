@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::members::Members;
+use crate::members::{Json, Members};
 use crate::value::Value;
 
 /// The most identifiers in `aliases`, addresses in `ip-addresses`, and parts of a complex subject.
@@ -280,6 +280,7 @@ impl SubjectId {
     ///
     /// [`SubjectError`], which says which member is at fault.
     pub fn from_json(json: &str) -> Result<Self, SubjectError> {
+        let json = Json::new(json).map_err(|_| read::not_an_object())?;
         read(json, Shape::Standard)
     }
 
@@ -409,7 +410,7 @@ impl Serialize for SubjectId {
 }
 
 impl Value for SubjectId {
-    fn read(json: &str) -> Result<Self, &'static str> {
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
         // Where a payload repeats the subject, older forms are what is to be expected.
         read(json, Shape::Legacy).map_err(|error| error.problem())
     }

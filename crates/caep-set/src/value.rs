@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Number;
 
 use crate::finding::Severity;
-use crate::members::{Borrowed, Members};
+use crate::members::{Json, Members};
 
 /// What can be the value of a member.
 pub(crate) trait Value: Sized + Serialize {
@@ -17,7 +17,7 @@ pub(crate) trait Value: Sized + Serialize {
     /// # Errors
     ///
     /// What it is not.
-    fn read(json: &str) -> Result<Self, &'static str>;
+    fn read(json: Json<'_>) -> Result<Self, &'static str>;
 
     /// What is odd about a value that has the right type.
     fn doubt(&self) -> Option<(Severity, &'static str)> {
@@ -29,13 +29,14 @@ pub(crate) trait Value: Sized + Serialize {
 const MAX_TEXT: usize = 4096;
 
 impl Value for Box<str> {
-    fn read(json: &str) -> Result<Self, &'static str> {
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
         text(json).map(Cow::into_owned).map(String::into_boxed_str)
     }
 }
 
 /// The text that a JSON string stands for; where it stands, if it has no escapes.
-pub(crate) fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
+pub(crate) fn text(json: Json<'_>) -> Result<Cow<'_, str>, &'static str> {
+    let json = json.get();
     let plain = json
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
@@ -56,14 +57,14 @@ pub(crate) fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
 }
 
 impl Value for Vec<Box<str>> {
-    fn read(json: &str) -> Result<Self, &'static str> {
-        serde_json::from_str(json).map_err(|_| "is not an array of strings")
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
+        serde_json::from_str(json.get()).map_err(|_| "is not an array of strings")
     }
 }
 
 impl Value for Members {
-    fn read(json: &str) -> Result<Self, &'static str> {
-        Self::from_json(json).map_err(|_| "is not an object")
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
+        Self::from_json(json.get()).map_err(|_| "is not an object")
     }
 }
 
@@ -123,8 +124,8 @@ impl Serialize for EventTime {
 }
 
 impl Value for EventTime {
-    fn read(json: &str) -> Result<Self, &'static str> {
-        serde_json::from_str(json)
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
+        serde_json::from_str(json.get())
             .map(Self)
             .map_err(|_| "is not a number")
     }
@@ -183,14 +184,15 @@ impl Serialize for Reasons {
 }
 
 impl Value for Reasons {
-    fn read(json: &str) -> Result<Self, &'static str> {
-        let members =
-            Borrowed::from_json(json).map_err(|_| "is not an object of languages and texts")?;
+    fn read(json: Json<'_>) -> Result<Self, &'static str> {
+        let members = json
+            .members()
+            .ok_or("is not an object of languages and texts")?;
         if members.is_empty() {
             return Err("is empty");
         }
         let texts = members.into_list().into_iter().map(|(tag, json)| {
-            let text = Box::read(json.get()).map_err(|_| "has a text that is not a string")?;
+            let text = Box::read(json).map_err(|_| "has a text that is not a string")?;
             Ok((Box::from(tag), text))
         });
         texts.collect::<Result<_, _>>().map(Self)
@@ -241,7 +243,7 @@ macro_rules! words {
         }
 
         impl Value for $name {
-            fn read(json: &str) -> Result<Self, &'static str> {
+            fn read(json: Json<'_>) -> Result<Self, &'static str> {
                 text(json).map(|text| Self::from(&*text))
             }
 

@@ -104,7 +104,7 @@ impl SetVerifier {
             }
         }
         let verified = self.verifier.verify(set, now, scratch)?;
-        let reading = Reading::of_claims(verified.claims().json(), &self.profile, now);
+        let reading = Reading::of_verified(&verified.claims(), &self.profile, now);
         Ok(AuthenticSet {
             reading,
             compact: Box::from(set),

@@ -7,6 +7,7 @@ pub use confirmation::Confirmation;
 pub(crate) use confirmation::{Bound, not_one};
 pub(crate) use parse::{Facts, MAX_NAME_BYTES, Text, parse};
 
+use std::borrow::Cow;
 use std::fmt;
 
 use m2m_crypto::VerifyingKey;
@@ -167,6 +168,24 @@ impl<'a> Claims<'a> {
         serde_json::from_str(member.json(self.json))
             .map(Some)
             .map_err(|error| ClaimError::new(&error))
+    }
+
+    /// All claims in their order: the name of each, and its value as JSON text, as the issuer wrote it. No
+    /// name comes twice. Allocates for names that are written with escapes.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> + use<'a> {
+        let (json, members) = (self.json, self.members);
+        members.iter().map(move |member| {
+            let written = member.written_name(json);
+            let name = match written.contains('\\') {
+                false => Cow::Borrowed(written),
+                true => {
+                    let bytes = Unescaped::new(written.as_bytes()).collect();
+                    // It was scanned before, so that its escapes mean characters.
+                    Cow::Owned(String::from_utf8(bytes).unwrap_or_default())
+                }
+            };
+            (name, member.json(json))
+        })
     }
 
     /// Whether there is a claim called `name`, of whatever type.

@@ -110,7 +110,7 @@ pub(crate) struct KnownHeaders {
 }
 
 pub(crate) struct KnownHeader {
-    text: Box<[u8]>,
+    pub(crate) text: Box<[u8]>,
     pub(crate) header: Header<'static>,
     /// How long the signature behind it was.
     pub(crate) signature_characters: usize,

@@ -145,6 +145,13 @@ impl Member {
     pub(crate) fn name<'a>(&self, bytes: &'a [u8]) -> Unescaped<'a> {
         Unescaped::new(self.name.span.of(bytes))
     }
+
+    /// The name as JSON text, between its quotes.
+    pub(crate) fn written_name<'a>(&self, text: &'a str) -> &'a str {
+        let Span { start, end } = self.name.span;
+        text.get(usize::from(start)..usize::from(end))
+            .unwrap_or_default()
+    }
 }
 
 /// The members of an object, in the order in which they are written, and room to find them.

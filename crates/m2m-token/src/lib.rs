@@ -13,6 +13,7 @@ mod jwk_set;
 mod key_set;
 mod mint;
 mod policy;
+mod recent;
 mod remote;
 mod request;
 mod scratch;

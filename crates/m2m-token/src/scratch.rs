@@ -10,6 +10,7 @@ use crate::MAX_TOKEN_BYTES;
 use crate::base64url::{Filled, decoded_len};
 use crate::claims::Facts;
 use crate::json::Members;
+use crate::recent::{RecentHeader, RecentKeys};
 
 /// The longest decoded part: all of the token but two dots.
 pub(crate) const MAX_PART_BYTES: usize = MAX_TOKEN_BYTES / 4 * 3;
@@ -25,12 +26,11 @@ const _: () = assert!(decoded_len(MAX_TOKEN_BYTES).is_some());
 /// What was decoded is wiped when this is dropped, because bearer tokens and their claims are
 /// nobody else's business.
 ///
-/// It keeps the revocations of the verifier it was used with last, and the table it looked into,
-/// see [`RevocationReader`]: drop what is idle for long.
+/// It keeps the keys of the issuer and the revocations of the verifier it was used with last, and the
+/// table it looked into (see [`RevocationReader`] and [`m2m_types::LiveReader`]). It does not use keys
+/// that were replaced, but lets go of them only when it is used again: drop what is idle for long.
 pub struct Scratch {
     pub(crate) header: Box<[u8]>,
-    /// How long the encoded header of the last token was that verified: many are as long.
-    pub(crate) header_len: usize,
     /// The payload, maybe the signature, and behind them texts whose escapes were undone.
     pub(crate) payload: Box<[u8]>,
     pub(crate) signature: Box<[u8]>,
@@ -38,6 +38,8 @@ pub struct Scratch {
     pub(crate) members: Box<Members>,
     pub(crate) facts: Facts,
     pub(crate) reader: Reader,
+    pub(crate) recent_header: RecentHeader,
+    pub(crate) recent_keys: RecentKeys,
 }
 
 /// What reads the revocations of the verifier that the scratch was used with last.
@@ -63,13 +65,14 @@ impl Scratch {
         let zeroes = |length| vec![0; length].into_boxed_slice();
         Self {
             header: zeroes(MAX_PART_BYTES),
-            header_len: 0,
             payload: zeroes(2 * MAX_PART_BYTES + FILLING_BYTES),
             signature: zeroes(MAX_PART_BYTES),
             filled: Filled::new(MAX_TOKEN_BYTES),
             members: Box::new(Members::new()),
             facts: Facts::EMPTY,
             reader: Reader::default(),
+            recent_header: RecentHeader::default(),
+            recent_keys: RecentKeys::default(),
         }
     }
 }

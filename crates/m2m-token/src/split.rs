@@ -30,24 +30,17 @@ impl<'t> Split<'t> {
         Ok(SplitHeader { token, header })
     }
 
-    /// Takes the dot behind a header of so many bytes, if one stands there. It is the first one only
-    /// if that header has none, as one that was decoded before has not.
+    /// Takes the dot behind a header of so many bytes, which has none itself and before which none is: it
+    /// was decoded before.
     #[inline]
-    pub(crate) fn at_likely_dot(
-        token: &'t [u8],
-        header_len: usize,
-    ) -> Result<Option<SplitHeader<'t>>, VerifyError> {
-        check_length(token)?;
-        let likely = token.split_at_checked(header_len);
-        Ok(match likely {
-            Some((header, [b'.', ..])) => Some(SplitHeader { token, header }),
-            _ => None,
-        })
+    pub(crate) fn behind_header(token: &'t [u8], header_len: usize) -> Option<SplitHeader<'t>> {
+        let header = token.get(..header_len)?;
+        Some(SplitHeader { token, header })
     }
 }
 
 #[inline]
-fn check_length(token: &[u8]) -> Result<(), VerifyError> {
+pub(crate) fn check_length(token: &[u8]) -> Result<(), VerifyError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(VerifyError::TooLong {
             length: token.len(),

@@ -26,7 +26,7 @@ use crate::excerpt::Excerpt;
 use crate::header::{Header, KnownHeaders};
 use crate::policy::{Audience, Issuer, Issuers, Presenter, TokenType};
 use crate::scratch::{Reader, Scratch};
-use crate::split::Split;
+use crate::split::{Split, check_length};
 use crate::verified::{Body, Unproven, Verified};
 
 /// Verifies tokens for one purpose: of these issuers, for this audience, of this type.
@@ -76,7 +76,7 @@ pub struct Verifier {
     /// In the order of `issuers`; empty without revocations.
     prepared: Vec<PreparedIssuer>,
     codec: Base64Url,
-    known_headers: KnownHeaders,
+    known_headers: Arc<KnownHeaders>,
     cache: Option<TokenCache>,
 }
 
@@ -214,26 +214,32 @@ impl Verifier {
     ) -> Result<Verified<'s>, VerifyError> {
         let Scratch {
             header: header_buffer,
-            header_len,
             payload,
             signature: signature_buffer,
             filled,
             members,
             facts,
             reader,
+            recent_header,
+            recent_keys,
         } = scratch;
 
-        // A header that is found among the known ones has no dot in it.
-        let likely = Split::at_likely_dot(token, *header_len)?;
-        let likely = likely.and_then(|first| Some((first, self.known_headers.find(first.header)?)));
-        let (first, known) = match likely {
-            Some((first, known)) => (first, Some(known)),
+        check_length(token)?;
+        let recent = recent_header.of(&self.known_headers, token);
+        let is_recent = recent.is_some();
+        let mut found = None;
+        let (first, known) = match recent {
+            Some(known) => {
+                let first = Split::behind_header(token, known.text.len());
+                (first.ok_or(VerifyError::Parts)?, Some(known))
+            }
             None => {
                 let first = Split::at_first_dot(token)?;
-                (first, self.known_headers.find(first.header))
+                found = self.known_headers.find(first.header);
+                let known = found.as_ref().and_then(|known| known.as_deref());
+                (first, known)
             }
         };
-        let known = known.as_ref().and_then(|known| known.as_deref());
         // Behind a known header the signature is as long as it was. If that is so and all is sound
         // then its bytes and those of the payload are had at once; if not, it is found out what for.
         let at_once = known.and_then(|known| {
@@ -286,7 +292,16 @@ impl Verifier {
         let (at, issuer) = self.issuer_of(&claims)?;
         // Read before the keys: if they are replaced in between, what is cached is thrown away.
         let keys_version = issuer.keys.version();
-        let keys = issuer.keys.load();
+        let recent = recent_keys.of(&issuer.keys);
+        let are_recent = recent.is_some();
+        let loaded;
+        let keys = match recent {
+            Some(keys) => keys,
+            None => {
+                loaded = issuer.keys.load();
+                &*loaded
+            }
+        };
         let usable_until = keys.usable_until_time().unwrap_or(Timestamp::MAX);
         if now >= usable_until {
             return Err(VerifyError::KeysStale {
@@ -294,7 +309,7 @@ impl Verifier {
                 now,
             });
         }
-        let entry = self.check_signature(header, &keys, &mut signed, now)?;
+        let entry = self.check_signature(header, keys, &mut signed, now)?;
         let key = entry.key.thumbprint();
         let usable_until = usable_until.min(entry.until.unwrap_or(Timestamp::MAX));
         // Only from here on are these the words of the issuer.
@@ -317,11 +332,18 @@ impl Verifier {
             self.check_revocation(reader, at, &claims, key.as_ref(), now)?;
         }
 
-        *header_len = split.header.len();
         if known.is_none() {
             let signature_characters = split.signature.len();
             self.known_headers
                 .insert(split.header, header.clone(), signature_characters);
+        }
+        if !is_recent {
+            if let Some(known) = found.as_ref().and_then(|known| known.as_ref()) {
+                recent_header.keep(&self.known_headers, known);
+            }
+        }
+        if !are_recent {
+            recent_keys.keep(&issuer.keys);
         }
         if let Some(cache) = &self.cache {
             let grounds = Grounds {

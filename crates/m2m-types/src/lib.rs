@@ -7,6 +7,6 @@ mod service_id;
 mod timestamp;
 
 pub use clock::{Clock, ClockError, ManualClock, SystemClock};
-pub use live::{Live, Snapshot};
+pub use live::{Live, LiveReader, Snapshot};
 pub use service_id::{ServiceId, ServiceIdError, ServiceIdRef, TrustDomain};
 pub use timestamp::{Timestamp, TimestampError};

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::cache::Cache;
 use arc_swap::{ArcSwap, Guard};
 
 /// A value that changes as a whole while others read it: keys, trust bundles, revocations, policy.
@@ -107,6 +108,66 @@ impl<T: fmt::Debug> fmt::Debug for Snapshot<T> {
     }
 }
 
+/// A reader of one [`Live`] who keeps the snapshot that it took: while that is the current one, taking it
+/// again is one load and a comparison, where [`Live::load`] has to exchange words with the memory. It
+/// holds an old snapshot until it looks again, so one that is idle for long is better dropped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use m2m_types::{Live, LiveReader};
+///
+/// let keys = Arc::new(Live::new(vec!["k1"]));
+/// let mut reader = LiveReader::new(Arc::clone(&keys));
+/// assert_eq!(*reader.load(), ["k1"]);
+/// keys.store(vec!["k1", "k2"]);
+/// assert_eq!(*reader.load(), ["k1", "k2"]);
+/// ```
+pub struct LiveReader<T> {
+    live: Arc<Live<T>>,
+    cache: Cache<Current<T>, Arc<T>>,
+}
+
+impl<T> LiveReader<T> {
+    /// A reader of `live`.
+    pub fn new(live: Arc<Live<T>>) -> Self {
+        Self {
+            cache: Cache::new(Current(Arc::clone(&live))),
+            live,
+        }
+    }
+
+    /// What it reads.
+    #[inline]
+    pub fn live(&self) -> &Arc<Live<T>> {
+        &self.live
+    }
+
+    /// The current snapshot, never an older one than [`Live::load`] would give.
+    #[inline]
+    pub fn load(&mut self) -> &T {
+        self.cache.load()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LiveReader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveReader")
+            .field("live", &self.live)
+            .finish()
+    }
+}
+
+/// Where a [`LiveReader`] looks.
+struct Current<T>(Arc<Live<T>>);
+
+impl<T> Deref for Current<T> {
+    type Target = ArcSwap<T>;
+
+    fn deref(&self) -> &ArcSwap<T> {
+        &self.0.current
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +183,7 @@ mod tests {
 
     #[test]
     fn readers_never_see_a_mixture() {
-        let live = Live::new((0_u64, 0_u64));
+        let live = Arc::new(Live::new((0_u64, 0_u64)));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for i in 1..=20_000 {
@@ -132,9 +193,15 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     let mut last = 0;
+                    let mut reader = LiveReader::new(Arc::clone(&live));
                     while last < 20_000 {
                         let version = live.version();
+                        let kept = *reader.load();
+                        assert_eq!(kept.0, kept.1);
+                        assert!(kept.0 >= version, "kept for too long");
+                        assert!(kept.0 >= last, "went back");
                         let snapshot = live.load();
+                        assert!(snapshot.0 >= kept.0, "went back");
                         assert_eq!(snapshot.0, snapshot.1);
                         assert!(snapshot.0 >= version, "older than its version says");
                         assert!(snapshot.0 >= last, "went back");

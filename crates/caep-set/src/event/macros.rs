@@ -56,7 +56,7 @@ macro_rules! event {
                     $($($need,)+)?
                     $($($may,)+)?
                     $($common,)?
-                    others: members.into(),
+                    others: members.to_members(),
                 })
             }
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::members::{Borrowed, Members};
+use crate::members::{Borrowed, Json};
 use crate::subject::{Format, MAX_PARTS, SubjectId};
 use crate::value::{self, Value as _};
 
@@ -50,12 +50,15 @@ pub(crate) enum Shape {
 }
 
 /// Reads a subject in JSON.
-pub(crate) fn read(json: &str, shape: Shape) -> Result<SubjectId, SubjectError> {
-    let members = Borrowed::from_json(json)
-        .map_err(|_| error("sub_id", "is not one object", "RFC 9493 §3"))?;
+pub(crate) fn read(json: Json<'_>, shape: Shape) -> Result<SubjectId, SubjectError> {
+    let members = json.members().ok_or_else(not_an_object)?;
     let subject = of_members(members, shape, Depth::Outer)?;
     subject.check()?;
     Ok(subject)
+}
+
+pub(super) fn not_an_object() -> SubjectError {
+    error("sub_id", "is not one object", "RFC 9493 §3")
 }
 
 /// How far inside a subject stands. There is one level inside `aliases` and complex ones.
@@ -137,7 +140,7 @@ fn of_members(
     };
     Ok(SubjectId {
         format,
-        others: members.into(),
+        others: members.to_members(),
     })
 }
 
@@ -176,8 +179,11 @@ fn identifiers(members: &mut Borrowed<'_>, shape: Shape) -> Result<Vec<SubjectId
     let value = members
         .take(NAME)
         .ok_or_else(|| error(NAME, "is missing", RULE))?;
-    let list: Vec<Borrowed<'_>> = serde_json::from_str(value)
-        .map_err(|_| error(NAME, "is not an array of subjects", RULE))?;
+    let list = value.values().and_then(|list| {
+        let members = list.into_iter().map(Json::members);
+        members.collect::<Option<Vec<Borrowed<'_>>>>()
+    });
+    let list = list.ok_or_else(|| error(NAME, "is not an array of subjects", RULE))?;
     if list.len() > MAX_PARTS {
         return Err(error(NAME, "has more than 64 entries", RULE));
     }
@@ -191,14 +197,14 @@ fn identifiers(members: &mut Borrowed<'_>, shape: Shape) -> Result<Vec<SubjectId
 /// and mean nothing (SSF 1.0 §4.2.3).
 fn complex(members: Borrowed<'_>, shape: Shape) -> Result<SubjectId, SubjectError> {
     let mut parts = Vec::new();
-    let mut others = Members::new();
+    let mut others = Borrowed::default();
     for (name, value) in members.into_list() {
-        let Ok(part) = Borrowed::from_json(value.get()) else {
+        let Some(part) = value.members() else {
             // A part that SSF names cannot be anything else.
             if PARTS.contains(&&*name) {
                 return Err(error("sub_id", "has a part that is no subject", COMPLEX));
             }
-            others.push(name.into(), value.to_owned());
+            others.push(name, value);
             continue;
         };
         if parts.len() == MAX_PARTS {
@@ -208,7 +214,7 @@ fn complex(members: Borrowed<'_>, shape: Shape) -> Result<SubjectId, SubjectErro
     }
     Ok(SubjectId {
         format: Format::Complex { parts },
-        others,
+        others: others.to_members(),
     })
 }
 

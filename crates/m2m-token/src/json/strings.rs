@@ -83,6 +83,17 @@ impl<const BLOCKS: usize> StringEnds<BLOCKS> {
         }
     }
 
+    /// Goes through the special bytes from `at` on.
+    #[inline(always)]
+    pub(super) fn walk_from(&self, at: u32) -> Walk<'_, BLOCKS> {
+        let left = self.word(at) >> (at % BLOCK as u32) << (at % BLOCK as u32);
+        Walk {
+            strings: self,
+            left,
+            block_at: at - at % BLOCK as u32,
+        }
+    }
+
     /// The bits of the block in which `at` lies; all of them behind the last one.
     #[inline(always)]
     fn word(&self, at: u32) -> u64 {
@@ -91,6 +102,29 @@ impl<const BLOCKS: usize> StringEnds<BLOCKS> {
             .get(block % BLOCKS)
             .copied()
             .unwrap_or(u64::MAX)
+    }
+}
+
+/// Special bytes in their order. Where the next one is depends on where the last one was, and not on what
+/// was read there: so the processor can be at the next ones before it has looked at this one.
+pub(super) struct Walk<'s, const BLOCKS: usize> {
+    strings: &'s StringEnds<BLOCKS>,
+    /// Those of the block that are still to come.
+    left: u64,
+    block_at: u32,
+}
+
+impl<const BLOCKS: usize> Walk<'_, BLOCKS> {
+    /// The position of the next one, or one behind the text.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> u32 {
+        while self.left == 0 {
+            self.block_at += BLOCK as u32;
+            self.left = self.strings.word(self.block_at);
+        }
+        let at = self.block_at + self.left.trailing_zeros();
+        self.left &= self.left - 1;
+        at
     }
 }
 

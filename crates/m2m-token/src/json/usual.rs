@@ -1,6 +1,7 @@
 //! The scanner's fast path: members that look as most do.
 
 use super::scan::{FoundMembers, Scanner};
+use super::strings::Walk;
 use super::{Kind, Member, Name, Span, are_digits};
 
 /// A value of a usual kind, and what stands behind it.
@@ -31,6 +32,7 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
         found: &mut FoundMembers<'_>,
     ) -> Option<usize> {
         let FoundMembers { list, len, seen } = found;
+        let mut walk = self.strings.walk_from(start as u32);
         let (mut count, mut bits) = (*len, *seen);
         let mut next = Next {
             start: start as u32,
@@ -40,8 +42,8 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
         };
         for slot in list.get_mut(*len..).unwrap_or_default() {
             let start = next.start;
-            let end = self.strings.next_from(start);
-            let Some(value) = self.usual_value(end) else {
+            let end = walk.next();
+            let Some(value) = self.usual_value(end, &mut walk) else {
                 break;
             };
             let length = end.wrapping_sub(start);
@@ -77,18 +79,24 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
     }
 
     /// The value behind the name that ends at `name_end`, if it is a usual one. Positions are of 32
-    /// bits, so that adding to one cannot leave a `usize`.
+    /// bits, so that adding to one cannot leave a `usize`. `walk` is behind `name_end`, and is taken
+    /// behind the quote before the next name: each quote that is found by what stands around it is the
+    /// next special byte, because between it and the one before is none.
     #[inline(always)]
-    fn usual_value(&self, name_end: u32) -> Option<UsualValue> {
+    fn usual_value(&self, name_end: u32, walk: &mut Walk<'_, BLOCKS>) -> Option<UsualValue> {
         let between = self.four(name_end)?;
         if between & THREE_BYTES == QUOTE_COLON_QUOTE {
             let start = name_end + 3;
-            let end = self.strings.next_from(start);
+            walk.next();
+            let end = walk.next();
             let next = match self.eight(end) {
-                Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => Next {
-                    start: end + 3,
-                    first: (behind >> 16) as u32,
-                },
+                Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => {
+                    walk.next();
+                    Next {
+                        start: end + 3,
+                        first: (behind >> 16) as u32,
+                    }
+                }
                 _ => self.last(end, b"\"}")?,
             };
             let kind = Kind::String;
@@ -99,18 +107,21 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
                 next,
             })
         } else if between == QUOTE_COLON_BRACKET_QUOTE {
-            let mut end = name_end + 4;
-            let next = loop {
-                end = self.strings.next_from(end);
+            let (end, next) = loop {
+                // Behind the quote that begins a string, to the one that ends it.
+                walk.next();
+                let end = walk.next();
                 match self.eight(end) {
                     Some(behind) if behind as u32 == QUOTE_BRACKET_COMMA_QUOTE => {
-                        break Next {
+                        walk.next();
+                        let next = Next {
                             start: end + 4,
                             first: (behind >> 24) as u32,
                         };
+                        break (end, next);
                     }
-                    Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => end += 3,
-                    _ => break self.last(end, b"\"]}")?,
+                    Some(behind) if behind as u32 & THREE_BYTES == QUOTE_COMMA_QUOTE => {}
+                    _ => break (end, self.last(end, b"\"]}")?),
                 }
             };
             Some(UsualValue {
@@ -120,7 +131,7 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
                 next,
             })
         } else if between & TWO_BYTES == QUOTE_COLON {
-            self.usual_date(name_end + 2)
+            self.usual_date(name_end + 2, walk)
         } else {
             None
         }
@@ -128,17 +139,20 @@ impl<const BLOCKS: usize> Scanner<'_, '_, BLOCKS> {
 
     /// Ten digits that begin at `start`: a date until the year 2286.
     #[inline(always)]
-    fn usual_date(&self, start: u32) -> Option<UsualValue> {
+    fn usual_date(&self, start: u32, walk: &mut Walk<'_, BLOCKS>) -> Option<UsualValue> {
         let end = start + 10;
         let (first, last) = (self.eight(start)?, self.eight(start + 2)?);
         if first as u8 == b'0' || !are_digits(first, last) {
             return None;
         }
         let next = match self.eight(end) {
-            Some(behind) if behind as u32 & TWO_BYTES == COMMA_QUOTE => Next {
-                start: end + 2,
-                first: (behind >> 8) as u32,
-            },
+            Some(behind) if behind as u32 & TWO_BYTES == COMMA_QUOTE => {
+                walk.next();
+                Next {
+                    start: end + 2,
+                    first: (behind >> 8) as u32,
+                }
+            }
             _ => self.last(end, b"}")?,
         };
         Some(UsualValue {

@@ -257,7 +257,7 @@ impl VerifierBuilder {
             embedded_keys: self.embedded_keys,
             revocations: self.revocations,
             codec: Base64Url::new(),
-            known_headers: KnownHeaders::new(),
+            known_headers: Arc::new(KnownHeaders::new()),
             cache: self.cache,
         })
     }
