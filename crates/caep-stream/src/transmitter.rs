@@ -62,7 +62,9 @@
 //! }
 //! ```
 //!
-//! Once in a while (a minute is often enough) [`Transmitter::tidy`] ends what is due to end.
+//! Once in a while (a minute is often enough) [`Transmitter::tidy`] ends what is due to end. What was
+//! delivered leaves tombstones in the store; have them pruned as well, or the way to the head of a queue
+//! goes past all of them.
 //!
 //! # What is promised
 //!
