@@ -131,6 +131,7 @@ async fn main() -> Outcome<()> {
 
     // A certificate is revoked while its connection is open.
     let mut open = connect(&billing, &server).await?;
+    open.send_request(request("/orders/17", &[])?).await?; // the server knows it by now
     let closed = orders
         .update(|material| material.set_crl(machines.revoke(&own)))?
         .closed;

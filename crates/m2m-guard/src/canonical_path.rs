@@ -112,6 +112,7 @@ enum Class {
     Foreign,
 }
 
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0;
@@ -122,6 +123,7 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const CLASSES: [Class; 256] = {
     let mut classes = [Class::Foreign; 256];
     let plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,=:@";

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use m2m_types::Timestamp;
 
+use crate::guard::catching;
+use crate::refusal::Refusal;
+
 /// How old what a check goes by may be, before the check says no.
 ///
 /// There is no default: whoever builds a guard says where the truth is, or out loud that its age is of no
@@ -23,7 +26,11 @@ enum Rule {
     AnyAge(Source),
 }
 
-type Source = Arc<dyn Fn(Timestamp) -> Option<Duration> + Send + Sync>;
+#[derive(Clone)]
+enum Source {
+    Confirmed(Arc<LastConfirmed>),
+    Asked(Arc<dyn Fn(Timestamp) -> Option<Duration> + Send + Sync>),
+}
 
 impl Freshness {
     /// It is the truth itself, changed in this process and nowhere else: it has no age.
@@ -36,7 +43,9 @@ impl Freshness {
     /// It follows a truth elsewhere, and is refused when nobody has confirmed it for longer than `limit`,
     /// or ever.
     pub fn confirmed_within(limit: Duration, confirmed: Arc<LastConfirmed>) -> Self {
-        Self::within(limit, move |now| confirmed.age(now))
+        Self {
+            rule: Rule::Within(limit, Source::Confirmed(confirmed)),
+        }
     }
 
     /// As [`Freshness::confirmed_within`], where `age` says how old it is; [`None`] if nobody knows. It is
@@ -46,7 +55,7 @@ impl Freshness {
         age: impl Fn(Timestamp) -> Option<Duration> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            rule: Rule::Within(limit, Arc::new(age)),
+            rule: Rule::Within(limit, Source::Asked(Arc::new(age))),
         }
     }
 
@@ -56,22 +65,26 @@ impl Freshness {
         age: impl Fn(Timestamp) -> Option<Duration> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            rule: Rule::AnyAge(Arc::new(age)),
+            rule: Rule::AnyAge(Source::Asked(Arc::new(age))),
         }
     }
 
     /// The age now, and the limit that it exceeds, if it does.
     #[inline]
-    pub(crate) fn look(&self, now: Timestamp) -> (Age, Option<Duration>) {
+    pub(crate) fn look(&self, now: Timestamp) -> Result<(Age, Option<Duration>), Refusal> {
         let (limit, source) = match &self.rule {
-            Rule::InProcess => return (Age::InProcess, None),
+            Rule::InProcess => return Ok((Age::InProcess, None)),
             Rule::Within(limit, source) => (Some(*limit), source),
             Rule::AnyAge(source) => (None, source),
         };
-        match source(now) {
+        let age = match source {
+            Source::Confirmed(confirmed) => confirmed.age(now),
+            Source::Asked(ask) => catching("a source of ages", || ask(now))?,
+        };
+        Ok(match age {
             Some(age) => (Age::Confirmed(age), limit.filter(|limit| age > *limit)),
             None => (Age::Never, limit),
-        }
+        })
     }
 }
 

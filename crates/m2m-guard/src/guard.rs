@@ -17,8 +17,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use m2m_crypto::CertificateThumbprint;
 use m2m_revoke::{Revocations, Target};
-use m2m_token::{Presenter, Verifier};
+use m2m_token::{Confirmation, Presenter, Verified, Verifier};
 use m2m_types::Timestamp;
 
 use self::revoked::Checked;
@@ -189,7 +190,7 @@ impl Guard {
                 reader: scratch.reader.of(set),
                 now,
             };
-            if let Some(thumbprint) = &certificate {
+            if let Some(thumbprint) = certificate.as_ref().filter(|it| !is_bound_to(&token, it)) {
                 let target = Target::CertificateThumbprint(thumbprint.as_bytes());
                 // One that is not known better counts as old.
                 reader.check(Credential::Certificate, &target, None)?;
@@ -240,7 +241,7 @@ impl Guard {
     #[inline]
     fn check_ages(&self, kinds: Kinds, now: Timestamp, ages: &mut Ages) -> Result<(), Refusal> {
         let mut look = |basis, freshness: &Freshness| {
-            let (age, exceeded) = catching("a source of ages", || freshness.look(now))?;
+            let (age, exceeded) = freshness.look(now)?;
             ages.set(basis, age);
             match exceeded {
                 None => Ok(()),
@@ -281,6 +282,15 @@ impl Guard {
 #[inline]
 pub(crate) fn catching<T>(hook: &'static str, ask: impl FnOnce() -> T) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(ask)).map_err(|_| RefusalReason::Panicked { hook }.into())
+}
+
+/// Whether the token is bound to this certificate, which was then looked up together with it.
+#[inline]
+fn is_bound_to(token: &Option<Verified<'_>>, certificate: &CertificateThumbprint) -> bool {
+    let confirmation = token
+        .as_ref()
+        .and_then(|token| token.claims().confirmation());
+    confirmation == Some(Confirmation::Certificate(*certificate))
 }
 
 const NONE: Kinds = Kinds(0);

@@ -205,6 +205,7 @@ impl TrustDomain {
 const DOMAIN: u8 = 1;
 const PATH: u8 = 2;
 
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;

@@ -174,7 +174,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Refuses what has been revoked: the token, its subject's older tokens, its session, its key.
+    /// Refuses what has been revoked: the token, its subject's older tokens, its session, its key, the
+    /// certificate it is bound to.
     /// A revocation holds from the next call on, for cached tokens too.
     #[must_use]
     pub fn with_revocations(mut self, revocations: Arc<Revocations>) -> Self {

@@ -1,7 +1,7 @@
 //! What the verified claims must say: audience, subject, dates, binding, revocation.
 
 use m2m_crypto::Thumbprint;
-use m2m_revoke::{RevocationReader, Revoked, TokenFacts};
+use m2m_revoke::{RevocationReader, Revoked, Target, TokenFacts};
 use m2m_types::{ServiceIdRef, Timestamp};
 
 use super::{BindingRule, Verifier};
@@ -157,7 +157,16 @@ impl Verifier {
             Some(issuer) => reader.check_token_of(issuer, &facts, now),
             None => reader.check_token(&facts, now),
         }
-        .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))
+        .map_err(|revoked: Revoked| VerifyError::Revoked(revoked))?;
+        match &claims.facts.confirmation {
+            Some(Bound::To(Confirmation::Certificate(certificate))) => {
+                let target = Target::CertificateThumbprint(certificate.as_bytes());
+                // When it was issued is not known here: it counts as old.
+                let checked = reader.check(&target, None, now);
+                checked.map_err(VerifyError::Revoked)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

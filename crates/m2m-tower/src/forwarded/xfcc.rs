@@ -13,7 +13,7 @@ pub(super) fn chain(header: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>
     let (mut leaf, mut whole) = (None, None);
     let mut rest = header;
     loop {
-        let (key, value, behind) = pair(rest)?;
+        let Pair { key, value, behind } = pair(rest)?;
         let slot = match key {
             _ if key.eq_ignore_ascii_case(b"cert") => Some(&mut leaf),
             _ if key.eq_ignore_ascii_case(b"chain") => Some(&mut whole),
@@ -35,7 +35,13 @@ pub(super) fn chain(header: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>
 }
 
 /// A key, its value as it is written, and what follows it.
-fn pair(text: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
+struct Pair<'h> {
+    key: &'h [u8],
+    value: &'h [u8],
+    behind: &'h [u8],
+}
+
+fn pair(text: &[u8]) -> Result<Pair<'_>, &'static str> {
     const FORM: &str = "not `key=value`";
     let equals = text.iter().position(|byte| *byte == b'=').ok_or(FORM)?;
     let (key, value) = text.split_at(equals);
@@ -46,7 +52,7 @@ fn pair(text: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
     let Some(quoted) = value.strip_prefix(b"\"") else {
         let end = value.iter().position(|byte| matches!(byte, b';' | b','));
         let (value, behind) = value.split_at(end.unwrap_or(value.len()));
-        return Ok((key, value, behind));
+        return Ok(Pair { key, value, behind });
     };
     let mut escaped = false;
     let end = quoted.iter().position(|byte| {
@@ -55,7 +61,8 @@ fn pair(text: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
         ends
     });
     let (value, behind) = quoted.split_at(end.ok_or("a quoted value does not end")?);
-    Ok((key, value, behind.get(1..).unwrap_or_default()))
+    let behind = behind.get(1..).unwrap_or_default();
+    Ok(Pair { key, value, behind })
 }
 
 /// Undoes the percent-encoding of PEM.
