@@ -200,3 +200,94 @@ fn without(row: &[u8], moment: Moment) -> Result<Vec<u8>, Failed> {
 fn missing() -> Failed {
     corrupt("a record is not in the feed where it says")
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::{Builder, ReadableDatabase, ReadableTableMetadata, backends::InMemoryBackend};
+
+    use super::*;
+    use crate::embedded::tables::FEED;
+
+    fn moment(number: u64) -> Moment {
+        Moment {
+            revision: Revision::new(number / 3).unwrap(),
+            place: u32::try_from(number % 3).unwrap(),
+        }
+    }
+
+    /// Records that change again and again, in groups, in two spaces of which one's name begins the
+    /// other's: whoever begins anywhere hears of each that changed since, once.
+    #[test]
+    fn each_record_is_told_once_where_it_changed_last() {
+        let backend = InMemoryBackend::new();
+        let database = Builder::new().create_with_backend(backend).unwrap();
+        let spaces = ["a", "ab"];
+        let mut expected: BTreeMap<(&str, Vec<u8>), Moment> = BTreeMap::new();
+        let mut number = 3;
+        let mut random = 1_u64;
+        for group in 0..40 {
+            let transaction = database.begin_write().unwrap();
+            let mut new = NewChanges::default();
+            let mut rows = transaction.open_table(FEED).unwrap();
+            for _ in 0..[1, 7, 200][group % 3] {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let space = spaces[(random >> 33) as usize % 2];
+                let id = vec![(random >> 40) as u8; 1 + (random >> 50) as usize % 90];
+                let now = moment(number);
+                if let Some(before) = expected.insert((space, id.clone()), now) {
+                    new.remove(&mut rows, space, before).unwrap();
+                }
+                new.add(space, now, &id);
+                number += 1;
+            }
+            let never = moment(number);
+            assert!(new.remove(&mut rows, "never", never).is_err());
+            new.write(&mut rows).unwrap();
+            // Far fewer rows than changes.
+            assert!(rows.len().unwrap() <= expected.len() as u64);
+            drop(rows);
+            transaction.commit().unwrap();
+        }
+        let reading = database.begin_read().unwrap();
+        let feed = reading.open_table(FEED).unwrap();
+        assert!(feed.len().unwrap() < expected.len() as u64 / 2);
+        for name in spaces {
+            let space = Space::new(name).unwrap();
+            for since in 0..number / 3 + 2 {
+                let since = Revision::new(since).unwrap();
+                let mut told = Vec::new();
+                for row in behind(&feed, &space, since).unwrap() {
+                    let (_, row) = row.unwrap();
+                    for entry in entries(row.value()) {
+                        let Entry { moment, id } = entry.unwrap();
+                        told.push((moment, id.to_vec()));
+                    }
+                }
+                told.retain(|(moment, _)| moment.revision > since);
+                let newer = expected
+                    .iter()
+                    .filter(|((space, _), moment)| *space == name && moment.revision > since);
+                let mut newer: Vec<_> = newer.map(|((_, id), at)| (*at, id.clone())).collect();
+                newer.sort_unstable();
+                assert_eq!(told, newer);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_cut_or_lengthened_is_malformed() {
+        let mut row = Vec::new();
+        encode(&mut row, moment(7), b"one");
+        encode(&mut row, moment(8), b"other");
+        let whole = |row: &[u8]| entries(row).all(|entry| entry.is_ok());
+        assert!(whole(&row) && entries(&row).count() == 2);
+        let first = row.len() / 2 - 1;
+        for end in (1..row.len()).filter(|end| *end != first) {
+            assert!(!whole(&row[..end]), "{end}");
+        }
+        row.push(0);
+        assert!(!whole(&row));
+    }
+}

@@ -172,3 +172,73 @@ fn split(commit: &[u8]) -> Result<(IdempotencyKey, &[u8]), Failed> {
 fn malformed() -> Failed {
     corrupt("a remembered idempotency key is malformed")
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::{Builder, Database, ReadableDatabase, backends::InMemoryBackend};
+
+    use super::*;
+
+    fn key(number: u64) -> IdempotencyKey {
+        IdempotencyKey::from_bytes([number.to_be_bytes(), [7; 8]].concat().try_into().unwrap())
+    }
+
+    fn at(number: u64) -> Revision {
+        Revision::new(number).unwrap()
+    }
+
+    /// A group of the commits of `numbers`, of which those before are known.
+    fn group(database: &Database, requests: &mut Requests, numbers: std::ops::Range<u64>) {
+        let transaction = database.begin_write().unwrap();
+        let mut new = NewRequests::default();
+        for number in numbers.clone() {
+            requests.remember(&mut new, key(number), at(number), &[1; 32]);
+        }
+        let mut rows = transaction.open_table(REQUESTS).unwrap();
+        new.write(&mut rows, at(numbers.end - 1)).unwrap();
+        drop(rows);
+        transaction.commit().unwrap();
+        requests.apply(new);
+    }
+
+    #[test]
+    fn keys_are_remembered_for_long_enough_and_not_for_ever() {
+        let backend = InMemoryBackend::new();
+        let database = Builder::new().create_with_backend(backend).unwrap();
+        let mut requests = Requests::default();
+        let mut head = 0;
+        let enough = IdempotencyKey::REMEMBERED;
+        // Groups of all sizes, and among them some of one.
+        while head < enough + 3 * FORGOTTEN_COMMITS {
+            let size = [1, 39, 40, 41, 1_000][head as usize % 5];
+            group(&database, &mut requests, head + 1..head + 1 + size);
+            head += size;
+            let least = usize::try_from(head.min(enough)).unwrap();
+            let most = least + usize::try_from(FORGOTTEN_COMMITS).unwrap() + 1_000 + ROW_KEYS;
+            assert!((least..=most).contains(&requests.known.len()), "{head}");
+        }
+        assert!((requests.known.len() as u64) < head);
+        let read = Requests::read(&database.begin_read().unwrap()).unwrap();
+        assert_eq!(read.known, requests.known);
+
+        let transaction = database.begin_write().unwrap();
+        let rows = transaction.open_table(REQUESTS).unwrap();
+        let mut new = NewRequests::default();
+        requests.remember(&mut new, key(head + 1), at(head + 1), &[1; 32]);
+        let ask = |number, print| requests.repeated(&new, &rows, key(number), print);
+        for number in (head + 2 - enough..=head + 1).step_by(97).chain([head + 1]) {
+            assert_eq!(ask(number, &[1; 32]).unwrap(), Some(at(number)));
+            let reused = ask(number, &[2; 32]);
+            assert!(matches!(
+                reused,
+                Err(Failed::Store(StoreError::IdempotencyKeyReused { .. }))
+            ));
+        }
+        assert_eq!(ask(1, &[1; 32]).unwrap(), None);
+        assert_eq!(ask(head + 2, &[1; 32]).unwrap(), None);
+        drop(rows);
+        transaction.abort().unwrap();
+        requests.roll_back(at(head));
+        assert_eq!(read.known, requests.known);
+    }
+}
