@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::event::{Event, Payload};
 use crate::finding::Findings;
-use crate::members::{Members, MembersError};
+use crate::members::{Json, Members, MembersError};
 use crate::subject::SubjectId;
 use crate::value::{EventTime, Value as _};
 use crate::verify::SET_TYPE;
@@ -89,27 +89,26 @@ impl SecurityEvent {
         fn wrong(problem: &'static str) -> MembersError {
             <serde_json::Error as serde::de::Error>::custom(problem).into()
         }
-        let mut members = Members::from_json(json)?;
-        let transaction = members.read("txn")?;
-        let time = members.json("toe").map(EventTime::read);
-        let subject = members.json("sub_id").ok_or_else(|| wrong("no subject"))?;
-        let subject = SubjectId::from_json(subject).map_err(|error| wrong(error.problem()))?;
-        let events: Option<Members> = members.read("events")?;
-        let mut events = events.unwrap_or_default().take_all();
-        let (Some((uri, payload)), true) = (events.pop(), events.is_empty()) else {
-            return Err(wrong("not one event"));
-        };
-        let payload = Members::from_json(payload.get())?;
-        let time_of_event = time.transpose().map_err(wrong)?;
-        for name in ["txn", "toe", "sub_id", "events"] {
-            members.take(name);
-        }
+        let mut members = Json::new(json)?
+            .members()
+            .ok_or_else(|| wrong("no object"))?;
+        let mut taken = |name| members.take(name);
+        let (transaction, time) = (taken("txn"), taken("toe"));
+        let subject = taken("sub_id").ok_or_else(|| wrong("no subject"))?;
+        let subject =
+            SubjectId::from_json(subject.get()).map_err(|error| wrong(error.problem()))?;
+        let events = taken("events").and_then(Json::members).unwrap_or_default();
+        let [(uri, payload)] =
+            <[_; 1]>::try_from(events.into_list()).map_err(|_| wrong("not one event"))?;
+        let payload = payload.members().ok_or_else(|| wrong("no payload"))?;
+        let transaction = transaction.map(|text| serde_json::from_str(text.get()));
+        let time_of_event = time.map(EventTime::read).transpose().map_err(wrong)?;
         Ok(Self {
             subject,
             event: Event::read(&uri, payload, &mut Findings::default()),
-            transaction,
+            transaction: transaction.transpose()?,
             time_of_event,
-            others: members,
+            others: members.to_members(),
         })
     }
 
