@@ -4,7 +4,7 @@ pub(crate) mod ring;
 
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) mod aws_lc_rs;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
 pub(crate) mod rust_crypto;
 
 use std::fmt;

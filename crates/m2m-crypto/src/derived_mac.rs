@@ -2,9 +2,9 @@
 
 use ring::hmac;
 
-use crate::memory::with_stack_scrubbed;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
 use crate::constant_time_eq;
+use crate::memory::with_stack_scrubbed;
 use crate::{Hkdf, SignatureError};
 
 /// How much of the stack is overwritten after a key was derived and used. Deriving, preparing and using
@@ -39,7 +39,7 @@ impl Hkdf {
         message: &[u8],
         tag: &[u8],
     ) -> Result<(), SignatureError> {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
         if let Some(root) = self.quick() {
             return match constant_time_eq(&root.mac_derived(info, message), tag) {
                 true => Ok(()),
@@ -54,7 +54,7 @@ impl Hkdf {
 
     /// The tag that [`Hkdf::verify_derived`] checks.
     pub fn sign_derived(&self, info: &[&[u8]], message: &[u8]) -> [u8; 32] {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
         if let Some(root) = self.quick() {
             return root.mac_derived(info, message);
         }

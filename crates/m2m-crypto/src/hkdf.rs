@@ -5,7 +5,7 @@ use std::fmt;
 use ring::hkdf;
 
 use crate::SecretBytes;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
 use crate::backend::rust_crypto::{self, Root};
 use crate::memory::{Wiped, with_scrubbed_stack};
 
@@ -37,7 +37,7 @@ pub struct Hkdf {
     key: Wiped<hkdf::Prk>,
     hash: HkdfHash,
     /// The same key once more, where the processor has instructions for SHA-256.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
     quick: Option<Root>,
 }
 
@@ -58,7 +58,7 @@ impl Hkdf {
         Self {
             key,
             hash,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             quick: hash.quick(|| Some(Root::extract(salt, secret.expose_secret()))),
         }
     }
@@ -68,7 +68,7 @@ impl Hkdf {
     pub fn from_uniform_key(hash: HkdfHash, key: &SecretBytes) -> Self {
         let key = key.expose_secret();
         Self {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             quick: hash.quick(|| Root::from_uniform_key(key)),
             key: Wiped::new(|| hkdf::Prk::new_less_safe(hash.algorithm(), key)),
             hash,
@@ -99,7 +99,7 @@ impl Hkdf {
         &self.key
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
     #[inline]
     pub(crate) fn quick(&self) -> Option<&Root> {
         self.quick.as_ref()
@@ -121,7 +121,7 @@ impl HkdfHash {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
     fn quick(self, make: impl FnOnce() -> Option<Root>) -> Option<Root> {
         let quicker = self == Self::Sha256 && rust_crypto::is_quicker();
         quicker.then(make).flatten()

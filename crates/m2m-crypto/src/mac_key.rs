@@ -5,7 +5,7 @@ use std::fmt;
 #[cfg(feature = "aws-lc-rs")]
 use crate::backend::aws_lc_rs;
 use crate::backend::ring;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
 use crate::backend::rust_crypto;
 use crate::mac_secret::refuse_public;
 use crate::memory::with_scrubbed_stack;
@@ -50,7 +50,7 @@ pub struct MacKey {
 enum Prepared {
     Ring(ring::MacKey),
     /// HS256 where the processor has instructions for it.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
     RustCrypto(rust_crypto::MacKey),
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs(aws_lc_rs::MacKey),
@@ -167,7 +167,7 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.verify(message, tag),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             Prepared::RustCrypto(key) => match constant_time_eq(&key.mac(message), tag) {
                 true => Ok(()),
                 false => Err(SignatureError),
@@ -192,7 +192,7 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.sign(message, tag),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             Prepared::RustCrypto(key) => Ok(put(&key.mac(message), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign(message, tag),
@@ -242,7 +242,7 @@ impl MacKey {
         }
         match &self.prepared {
             Prepared::Ring(key) => key.sign_parts(parts, tag),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             Prepared::RustCrypto(key) => Ok(put(&key.mac_parts(parts), tag)),
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(key) => key.sign_parts(parts, tag),
@@ -259,7 +259,7 @@ impl MacKey {
     pub fn backend(&self) -> Backend {
         match self.prepared {
             Prepared::Ring(_) => Backend::Ring,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
             Prepared::RustCrypto(_) => Backend::Ring,
             #[cfg(feature = "aws-lc-rs")]
             Prepared::AwsLcRs(_) => Backend::AwsLcRs,
@@ -275,7 +275,7 @@ impl MacKey {
 
 impl Prepared {
     fn by_ring(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
         if algorithm == Algorithm::Hs256 && rust_crypto::is_quicker() {
             return Ok(Self::RustCrypto(rust_crypto::MacKey::prepare(secret)));
         }
@@ -284,7 +284,7 @@ impl Prepared {
 }
 
 /// Puts `made` at the front of `tag`, which is long enough.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "rust-crypto", target_arch = "x86_64"))]
 #[inline]
 fn put<const N: usize>(made: &[u8; N], tag: &mut [u8]) -> usize {
     if let Some(front) = tag.first_chunk_mut() {

@@ -147,7 +147,10 @@ mod tests {
                 let mut key = [0; HASH_BYTES];
                 let material = of_ring_s.expand(info, Tag).expect("it is one hash");
                 material.fill(&mut key).expect("it is one hash");
-                assert_eq!(root.mac_derived(info, &message)[..], of_ring(&key, &message));
+                assert_eq!(
+                    root.mac_derived(info, &message)[..],
+                    of_ring(&key, &message)
+                );
             }
         }
         assert!(Root::from_uniform_key(&bytes(31)).is_none());
