@@ -11,8 +11,8 @@ use std::time::Duration;
 use m2m_crypto::{Algorithm, SecretBytes, SigningKey, SystemRandom};
 use m2m_fuzz::{BILLING, EDDSA, ES256, HS256, ORDERS, RS256, at, mac_key, pki, sign, signing_key};
 use m2m_pki::{
-    Authority, ChainVerifier, CrlSet, CsrBuilder, ExpectedPeer, Ledger, PeerRole, Profile, RevocationRule,
-    Subject, TrustBundle, TrustBundles,
+    Authority, ChainVerifier, CrlSet, CsrBuilder, ExpectedPeer, Ledger, PeerRole, Profile,
+    RevocationRule, Subject, TrustBundle, TrustBundles,
 };
 use m2m_revoke::{Revocation, Revocations, Target};
 use m2m_types::ServiceIdRef;

@@ -34,7 +34,9 @@ fuzz_target!(|data: &[u8]| {
     let profile = Profile::workload("workload", pki::domain(), hour).expect("a profile");
     // The most generous there is: any subject is ignored, any name allowed.
     let profile = profile.with_requested_subject_ignored();
-    let profile = profile.with_requested_names(|_, _| true).expect("a profile");
+    let profile = profile
+        .with_requested_names(|_, _| true)
+        .expect("a profile");
     let identity = BILLING.parse().expect("a service");
     match profile.approve(request, &identity, hour) {
         Ok(approved) => {
@@ -46,7 +48,11 @@ fuzz_target!(|data: &[u8]| {
             };
             let input = prepared.signing_input();
             assert!(input.windows(spki.len()).any(|window| window == spki));
-            assert!(input.windows(BILLING.len()).any(|window| window == BILLING.as_bytes()));
+            assert!(
+                input
+                    .windows(BILLING.len())
+                    .any(|window| window == BILLING.as_bytes())
+            );
         }
         Err(error) => check_message(&error),
     }
