@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use crate::PublicKey;
+use crate::key::Scheme;
 use crate::strict;
 
 /// Stands for every key. Any algorithm will do: what is written of it is replaced.
@@ -34,6 +35,36 @@ impl rcgen::SigningKey for Placeholder {
         self.message.replace(message.to_vec());
         Ok(Vec::new())
     }
+}
+
+/// A `TBSCertificate` with its algorithm, the issuer's name (unless it is the subject's own) and its key.
+pub(crate) fn complete_certificate(
+    tbs: &[u8],
+    scheme: Scheme,
+    issuer: Option<&[u8]>,
+    key: &PublicKey,
+) -> Option<Vec<u8>> {
+    let [
+        version,
+        serial,
+        _,
+        written,
+        validity,
+        subject,
+        _,
+        extensions,
+    ] = strict::fields(tbs, 0x30)?;
+    let parts = [
+        version,
+        serial,
+        &scheme.identifier(),
+        issuer.unwrap_or(written),
+        validity,
+        subject,
+        key.spki_der(),
+        extensions,
+    ];
+    Some(strict::sequence(&parts.concat()))
 }
 
 /// A `CertificationRequestInfo` with its key.

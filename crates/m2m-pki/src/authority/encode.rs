@@ -1,34 +1,20 @@
-//! From what was approved to the bytes that are signed: `TBSCertificate` (RFC 5280 §4.1.2, §4.2.1), as
-//! rcgen writes it, which a test compares, in a third of its instructions.
+//! From what was approved to the bytes that are signed. rcgen encodes; keys, and somebody else's name, are
+//! put in afterwards.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
 use m2m_types::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose,
+    NameConstraints, SanType, SerialNumber, date_time_ymd,
+};
 
 use super::IssueError;
 use super::prepared::{Intended, Prepared};
-use crate::certificate::KeyUsage;
-use crate::der::write::{self, Criticality};
-use crate::der::{
-    BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, SEQUENCE, constructed, context, time,
-};
+use crate::encoder::{self, Placeholder};
 use crate::profile::Kind;
-use crate::{Approved, CertificateId, PublicKey, Serial, Subject};
-
-const SUBJECT_KEY_IDENTIFIER: u8 = 14;
-const KEY_USAGE: u8 = 15;
-const SUBJECT_ALT_NAME: u8 = 17;
-const BASIC_CONSTRAINTS: u8 = 19;
-const NAME_CONSTRAINTS: u8 = 30;
-const CRL_DISTRIBUTION_POINTS: u8 = 31;
-const AUTHORITY_KEY_IDENTIFIER: u8 = 35;
-const EXTENDED_KEY_USAGE: u8 = 37;
-/// RFC 9608 §2.
-const NO_REV_AVAIL: u8 = 56;
-
-/// `id-kp-serverAuth` and `id-kp-clientAuth` end with these (RFC 5280 §4.2.1.12).
-const SERVER_AUTH: u8 = 1;
-const CLIENT_AUTH: u8 = 2;
+use crate::{Approved, CertificateId, PublicKey, Serial};
 
 /// All that goes into a certificate.
 pub(super) struct Draft<'a> {
@@ -51,9 +37,25 @@ pub(super) enum IssuerName<'a> {
 
 impl Draft<'_> {
     pub(super) fn prepare(self) -> Result<Prepared, IssueError> {
-        let tbs = self.encode()?;
+        let params = self.params()?;
+        let mut issuer = CertificateParams::default();
+        issuer.key_identifier_method = KeyIdMethod::PreSpecified(self.issuer_key_id.to_vec());
+        issuer.distinguished_name = match self.issuer {
+            IssuerName::Itself => params.distinguished_name.clone(),
+            IssuerName::Der(_) => DistinguishedName::new(),
+        };
+        let placeholder = Placeholder::default();
+        let encoded = params.signed_by(&placeholder, &Issuer::from_params(&issuer, &placeholder));
+        encoded.map_err(|_| IssueError::Encode)?;
+        let name = match self.issuer {
+            IssuerName::Itself => None,
+            IssuerName::Der(name) => Some(name),
+        };
+        let scheme = self.issuer_key.algorithm().scheme();
+        let tbs = placeholder.into_message();
+        let tbs = encoder::complete_certificate(&tbs, scheme, name, &self.approved.key);
         Ok(Prepared {
-            tbs,
+            tbs: tbs.ok_or(IssueError::Encode)?,
             issuer_key: self.issuer_key.clone(),
             intended: Intended {
                 key: self.approved.key.clone(),
@@ -68,166 +70,80 @@ impl Draft<'_> {
         })
     }
 
-    fn encode(&self) -> Result<Vec<u8>, IssueError> {
+    fn params(&self) -> Result<CertificateParams, IssueError> {
         let Approved { profile, key, .. } = self.approved;
-        let subject = profile.subject.as_ref().map(Subject::to_der);
-        let subject = subject.as_deref().unwrap_or(&[SEQUENCE, 0]);
-        let issuer = match self.issuer {
-            IssuerName::Itself => subject,
-            IssuerName::Der(name) => name,
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(SerialNumber::from_slice(self.serial.as_bytes()));
+        let date =
+            |time: Timestamp| date_time_ymd(1970, 1, 1) + Duration::from_secs(time.unix_seconds());
+        params.not_before = date(self.not_before);
+        params.not_after = date(self.not_after);
+        params.distinguished_name = match &profile.subject {
+            Some(subject) => subject.distinguished_name(),
+            None => DistinguishedName::new(),
         };
-        let mut out = Vec::with_capacity(1024);
-        // Version 3.
-        out.extend_from_slice(&[constructed(0), 3, INTEGER, 1, 2]);
-        write::unsigned(self.serial.as_bytes(), &mut out);
-        out.extend(self.issuer_key.algorithm().scheme().identifier());
-        out.extend_from_slice(issuer);
-        let mut validity = Vec::with_capacity(40);
-        time::write(self.not_before, &mut validity);
-        time::write(self.not_after, &mut validity);
-        write::element(SEQUENCE, &validity, &mut out);
-        out.extend_from_slice(subject);
-        out.extend_from_slice(key.spki_der());
-        let extensions = write::around(SEQUENCE, &[&self.extensions()?]);
-        write::element(constructed(3), &extensions, &mut out);
-        Ok(write::around(SEQUENCE, &[&out]))
-    }
-
-    fn extensions(&self) -> Result<Vec<u8>, IssueError> {
-        let Approved { profile, key, .. } = self.approved;
-        let mut out = Vec::with_capacity(512);
-        let mut value = Vec::with_capacity(256);
-        write::element(context(0), self.issuer_key_id, &mut value);
-        let authority = write::around(SEQUENCE, &[&value]);
-        add(
-            AUTHORITY_KEY_IDENTIFIER,
-            Criticality::NotCritical,
-            &authority,
-            &mut out,
-        );
-        if profile.kind == Kind::Workload {
-            let names = self.names();
-            // Critical where they are all there is (RFC 5280 §4.2.1.6).
-            let criticality = match profile.subject {
-                Some(_) => Criticality::NotCritical,
-                None => Criticality::Critical,
-            };
-            add(SUBJECT_ALT_NAME, criticality, &names, &mut out);
-        }
-        let usage = key_usage(profile.key_usage());
-        add(KEY_USAGE, Criticality::Critical, &usage, &mut out);
-        let purposes = [
-            (profile.client_auth, CLIENT_AUTH),
-            (profile.server_auth, SERVER_AUTH),
-        ];
-        value.clear();
-        for (_, last) in purposes.into_iter().filter(|(wanted, _)| *wanted) {
-            let purpose = [0x2b, 6, 1, 5, 5, 7, 3, last];
-            write::element(OID, &purpose, &mut value);
-        }
-        if !value.is_empty() {
-            let purposes = write::around(SEQUENCE, &[&value]);
-            add(
-                EXTENDED_KEY_USAGE,
-                Criticality::NotCritical,
-                &purposes,
-                &mut out,
-            );
-        }
-        value.clear();
-        for (tag, names) in [(0, &profile.permitted_dns), (1, &profile.excluded_dns)] {
-            let subtree = |name: &str| {
-                let name = write::around(context(2), &[name.as_bytes()]);
-                write::around(SEQUENCE, &[&name])
-            };
-            let subtrees: Vec<u8> = names.iter().flat_map(|name| subtree(name)).collect();
-            if !subtrees.is_empty() {
-                write::element(constructed(tag), &subtrees, &mut value);
+        params.key_identifier_method = KeyIdMethod::PreSpecified(key.key_identifier().to_vec());
+        params.use_authority_key_identifier_extension = true;
+        match profile.kind {
+            Kind::Workload => self.workload(&mut params)?,
+            Kind::Root => self.authority(&mut params, BasicConstraints::Unconstrained),
+            Kind::Intermediate { path_len } => {
+                self.authority(&mut params, BasicConstraints::Constrained(path_len));
             }
         }
-        if !value.is_empty() {
-            let constraints = write::around(SEQUENCE, &[&value]);
-            add(
-                NAME_CONSTRAINTS,
-                Criticality::Critical,
-                &constraints,
-                &mut out,
-            );
+        self.revocation(&mut params)?;
+        Ok(params)
+    }
+
+    fn workload(&self, params: &mut CertificateParams) -> Result<(), IssueError> {
+        let Approved { profile, .. } = self.approved;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let purposes = [
+            (profile.client_auth, ExtendedKeyUsagePurpose::ClientAuth),
+            (profile.server_auth, ExtendedKeyUsagePurpose::ServerAuth),
+        ];
+        let wanted = purposes.into_iter().filter(|(wanted, _)| *wanted);
+        params.extended_key_usages = wanted.map(|(_, purpose)| purpose).collect();
+        let ascii = |text: &str| text.try_into().map_err(|_| IssueError::Encode);
+        let names = &mut params.subject_alt_names;
+        names.push(SanType::URI(ascii(self.approved.identity.as_str())?));
+        for name in &self.approved.dns_names {
+            names.push(SanType::DnsName(ascii(name)?));
         }
-        let is_short =
-            profile.kind == Kind::Workload && self.approved.lifetime < profile.no_revocation_below;
-        if let (Some(uri), false) = (&profile.crl_uri, is_short) {
+        let addresses = self.approved.ip_addresses.iter();
+        names.extend(addresses.map(|address| SanType::IpAddress(*address)));
+        Ok(())
+    }
+
+    fn authority(&self, params: &mut CertificateParams, constraints: BasicConstraints) {
+        let profile = &self.approved.profile;
+        params.is_ca = IsCa::Ca(constraints);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let subtrees = |names: &[Box<str>]| {
+            let names = names.iter().map(|name| name.to_string());
+            names.map(GeneralSubtree::DnsName).collect()
+        };
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: subtrees(&profile.permitted_dns),
+            excluded_subtrees: subtrees(&profile.excluded_dns),
+        });
+    }
+
+    fn revocation(&self, params: &mut CertificateParams) -> Result<(), IssueError> {
+        let Approved {
+            profile, lifetime, ..
+        } = self.approved;
+        if profile.kind == Kind::Workload && *lifetime < profile.no_revocation_below {
+            // NULL; never critical (RFC 9608 §2).
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 56], vec![5, 0]);
+            params.custom_extensions.push(extension);
+        } else if let Some(uri) = &profile.crl_uri {
             let uri = uri.of(&self.serial).ok_or_else(|| IssueError::CrlUri {
                 serial: self.serial.clone(),
             })?;
-            let names = write::around(context(6), &[uri.as_bytes()]);
-            let point = write::around(constructed(0), &[&write::around(constructed(0), &[&names])]);
-            let points = write::around(SEQUENCE, &[&write::around(SEQUENCE, &[&point])]);
-            add(
-                CRL_DISTRIBUTION_POINTS,
-                Criticality::NotCritical,
-                &points,
-                &mut out,
-            );
+            params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![uri] }];
         }
-        let own = write::around(OCTET_STRING, &[&key.key_identifier()]);
-        add(
-            SUBJECT_KEY_IDENTIFIER,
-            Criticality::NotCritical,
-            &own,
-            &mut out,
-        );
-        let constraints: &[u8] = match profile.kind {
-            Kind::Workload => &[SEQUENCE, 0],
-            Kind::Root => &[SEQUENCE, 3, BOOLEAN, 1, 0xff],
-            Kind::Intermediate { path_len } => {
-                value.clear();
-                value.extend_from_slice(&[BOOLEAN, 1, 0xff]);
-                write::unsigned(&[path_len], &mut value);
-                value = write::around(SEQUENCE, &[&value]);
-                &value
-            }
-        };
-        add(
-            BASIC_CONSTRAINTS,
-            Criticality::Critical,
-            constraints,
-            &mut out,
-        );
-        if is_short {
-            // NULL; never critical (RFC 9608 §2).
-            add(NO_REV_AVAIL, Criticality::NotCritical, &[5, 0], &mut out);
-        }
-        Ok(out)
+        Ok(())
     }
-
-    /// The machine, then what the profile adds or allowed.
-    fn names(&self) -> Vec<u8> {
-        let mut names = Vec::with_capacity(128);
-        let identity = self.approved.identity.as_str();
-        write::element(context(6), identity.as_bytes(), &mut names);
-        for name in &self.approved.dns_names {
-            write::element(context(2), name.as_bytes(), &mut names);
-        }
-        for address in &self.approved.ip_addresses {
-            match address {
-                IpAddr::V4(address) => write::element(context(7), &address.octets(), &mut names),
-                IpAddr::V6(address) => write::element(context(7), &address.octets(), &mut names),
-            }
-        }
-        write::around(SEQUENCE, &[&names])
-    }
-}
-
-/// An extension whose name is `id-ce` and `last`.
-fn add(last: u8, criticality: Criticality, value: &[u8], out: &mut Vec<u8>) {
-    write::add_extension(&[0x55, 0x1d, last], criticality, value, out);
-}
-
-/// A BIT STRING of named bits, the first of them the highest (X.680 §22.7), without trailing zeroes
-/// (X.690 §11.2.2). None of ours is beyond the first octet.
-fn key_usage(usage: u16) -> [u8; 4] {
-    const { assert!(KeyUsage::CRL_SIGN < 0x80) };
-    let bits = (usage as u8).reverse_bits();
-    [BIT_STRING, 2, bits.trailing_zeros() as u8, bits]
 }

@@ -1,6 +1,6 @@
 //! `Subject`: the distinguished name that a profile gives.
 
-use crate::der::{OID, SEQUENCE, write};
+use rcgen::{DistinguishedName, DnType};
 
 /// A distinguished name: a common name, and an organisation if it is said.
 ///
@@ -49,25 +49,15 @@ impl Subject {
         &self.common_name
     }
 
-    /// The name in DER (RFC 5280 §4.1.2.4): the organisation first, both in UTF-8.
-    pub(crate) fn to_der(&self) -> Vec<u8> {
-        let organization = self.organization.as_deref();
-        let parts = organization.map(|text| (ORGANIZATION, text)).into_iter();
-        let parts = parts.chain([(COMMON_NAME, &*self.common_name)]);
-        let relative = parts.flat_map(|(last, text)| {
-            let name = write::around(OID, &[&[0x55, 4, last]]);
-            let text = write::around(UTF8_STRING, &[text.as_bytes()]);
-            write::around(SET, &[&write::around(SEQUENCE, &[&name, &text])])
-        });
-        write::around(SEQUENCE, &[&relative.collect::<Vec<u8>>()])
+    pub(crate) fn distinguished_name(&self) -> DistinguishedName {
+        let mut name = DistinguishedName::new();
+        if let Some(organization) = &self.organization {
+            name.push(DnType::OrganizationName, organization.to_string());
+        }
+        name.push(DnType::CommonName, self.common_name.to_string());
+        name
     }
 }
-
-/// `id-at-commonName` and `id-at-organizationName` end with these.
-const COMMON_NAME: u8 = 3;
-const ORGANIZATION: u8 = 10;
-const UTF8_STRING: u8 = 0x0c;
-const SET: u8 = 0x31;
 
 fn part(text: &str) -> Result<Box<str>, SubjectError> {
     let length = text.chars().count();
