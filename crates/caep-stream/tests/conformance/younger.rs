@@ -1,5 +1,4 @@
-//! Modules for transmitters that came into the suite after August 2026, in short. They are not counted
-//! among the 21+1.
+//! Modules for transmitters that are younger than the 21+1 and not counted among them, in short.
 
 use serde_json::{Value, json};
 
