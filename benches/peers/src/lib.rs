@@ -12,6 +12,7 @@ pub mod report;
 pub mod requests;
 pub mod secrets;
 pub mod sets;
+pub mod software;
 pub mod store;
 pub mod threads;
 pub mod timing;

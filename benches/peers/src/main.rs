@@ -10,7 +10,7 @@ use m2m_peers::report::{self, Measured};
 use m2m_peers::store::commits;
 use m2m_peers::store::compare::write_until_killed;
 use m2m_peers::timing::Effort;
-use m2m_peers::{ours, peers, pki, requests, secrets, sets, store};
+use m2m_peers::{ours, peers, pki, requests, secrets, sets, software, store};
 
 const USAGE: &str = "\
 m2m-peers list [filter]          the ids of the contenders
@@ -62,6 +62,7 @@ fn report(fixture: &Fixture) -> ExitCode {
         rows: rows(&recipes(), fixture, effort()),
         facts: ours::facts(fixture),
         store: Some(store::measure(store::now(fixture))),
+        software: software::measure(),
         pki: pki::measure(),
     };
     count_instructions(&mut measured.rows, fixture);

@@ -1,21 +1,21 @@
-//! Certificates and revocation lists: run by the programs that `m2m-pki` has for that, which print tables.
+//! Certificates and revocation lists: run by the programs that `m2m-pki` has for that, which print tables
+//! and, behind the word `figure`, a name and a number for each promise.
 
 use std::process::{Command, Stdio};
 
-/// What the programs said; `None` if one could not be run.
+/// The programs, all with the feature `rustls`.
+pub const PROGRAMS: [&str; 3] = ["handshake_cost", "crl_cost", "issue_cost"];
+
+/// What the programs said, in their order; `None` if one could not be run.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// `crl_cost`.
-    pub crl: Option<String>,
-    /// `handshake_cost`.
-    pub handshake: Option<String>,
+    texts: [Option<String>; PROGRAMS.len()],
 }
 
 /// Runs them with a million revoked certificates, which takes some minutes.
 pub fn measure() -> Said {
     Said {
-        crl: said("crl_cost"),
-        handshake: said("handshake_cost"),
+        texts: PROGRAMS.map(said),
     }
 }
 
@@ -42,26 +42,27 @@ fn said(example: &str) -> Option<String> {
 }
 
 impl Said {
-    /// The numbers in the line of `crl_cost` that begins with `label`.
-    pub fn of_crl(&self, label: &str) -> Option<Vec<f64>> {
-        numbers(self.crl.as_deref()?, label)
+    /// The number that one of them gave `name`.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        let number = |line: &str| {
+            let rest = line.strip_prefix("figure ")?.strip_prefix(name)?;
+            rest.strip_prefix(' ')?.trim().parse().ok()
+        };
+        let texts = self.texts.iter().flatten();
+        texts.flat_map(|text| text.lines()).find_map(number)
     }
 
-    /// The numbers in the line of `handshake_cost` that begins with `label` below `title`; behind the
-    /// title itself if that is empty.
-    pub fn of_handshake(&self, title: &str, label: &str) -> Option<Vec<f64>> {
-        let text = self.handshake.as_deref()?;
-        numbers(text.get(text.find(title)?..)?, label)
+    /// Each program's name and table, as people read it.
+    pub fn tables(&self) -> Vec<(&'static str, String)> {
+        let table = |(name, text): (&'static str, &Option<String>)| {
+            let lines = text.as_deref()?.lines();
+            let lines = lines.filter(|line| !line.starts_with("figure "));
+            let lines: Vec<&str> = lines.collect();
+            Some((name, lines.join("\n")))
+        };
+        let programs = PROGRAMS.into_iter().zip(&self.texts);
+        programs.filter_map(table).collect()
     }
-}
-
-/// The numbers behind `label` in the first line that begins with it, white space aside.
-fn numbers(text: &str, label: &str) -> Option<Vec<f64>> {
-    let behind = |line: &str| line.trim_start().strip_prefix(label).map(str::to_owned);
-    let rest = text.lines().find_map(behind)?;
-    let words = rest.split(|c: char| !c.is_ascii_digit() && c != '.');
-    let numbers: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
-    (!numbers.is_empty()).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -69,19 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_found_below_its_title() {
+    fn a_figure_is_found_by_its_whole_name() {
+        let table = "full handshake\n  with ÷ without    1.010   ≤ 1.03\nfigure a_b 1.0100\n";
         let said = Said {
-            handshake: Some(
-                "full handshake\n  with revocation ÷ without     1.010   ≤ 1.03\n\n\
-                 resumed handshake\n  with revocation ÷ without     1.027   ≤ 1.03\n"
-                    .into(),
-            ),
-            crl: Some("open and first answer                0.009 ms\n".into()),
+            texts: [Some(table.into()), None, Some("figure a 2.5\n".into())],
         };
-        let label = "with revocation ÷ without";
-        assert_eq!(said.of_handshake("resumed", label), Some(vec![1.027, 1.03]));
-        assert_eq!(said.of_handshake("full", label), Some(vec![1.010, 1.03]));
-        assert_eq!(said.of_crl("open and first answer"), Some(vec![0.009]));
-        assert_eq!(said.of_crl("something else"), None);
+        assert_eq!(said.figure("a_b"), Some(1.01));
+        assert_eq!(said.figure("a"), Some(2.5));
+        assert_eq!(said.figure("a_"), None);
+        let tables = said.tables();
+        assert_eq!(tables.len(), 2);
+        assert!(tables[0].1.ends_with("≤ 1.03"));
     }
 }

@@ -27,6 +27,8 @@ pub struct Measured {
     pub facts: Facts,
     /// What keeping state costs.
     pub store: Option<Figures>,
+    /// HS256 without instructions for SHA-256 ÷ the bare HMAC.
+    pub software: Option<f64>,
     /// What certificates and revocation lists cost.
     pub pki: Said,
 }

@@ -196,7 +196,9 @@ ratios and the instructions more than the times.
 
 Instructions are counted by callgrind, whose processor has AVX2 but neither SHA-NI nor AVX-512. Where the
 real one hashes in hardware, a hash takes about a quarter of the time its instructions suggest, and all
-that is not hashing weighs more: HS256 is harder by the clock than by the count.
+that is not hashing weighs more: HS256 is harder by the clock than by the count. Its limit was set where
+SHA-256 is done in software; the row *without instructions for SHA-256* is that case by the clock, on
+aws-lc-rs, which can be told not to use them (`OPENSSL_ia32cap`), on both sides.
 
 What is durable is timed by the clock on the wall: callers and redb take turns, less than half a second each,
 on one file system, and the ratio is the median over the turns. A disk that syncs in no time would leave only

@@ -17,6 +17,7 @@ pub(super) const NO_ALLOCATION: f64 = 0.5;
 pub(super) fn targets(measured: &Measured) -> Vec<Target> {
     let mut targets = vec![without_signature(measured)];
     targets.extend(cold(measured));
+    targets.push(software(measured.software));
     targets.extend(warm(measured));
     targets.extend(revocation(measured));
     targets.extend(mint(measured));
@@ -65,6 +66,16 @@ fn cold(measured: &Measured) -> Vec<Target> {
             measured.beside_ring(&id, what, limit)
         })
         .collect()
+}
+
+/// The limit of HS256 was set where SHA-256 is done in software.
+fn software(ratio: Option<f64>) -> Target {
+    Target {
+        what: "verify HS256 cold, m2m-aws-lc, without instructions for SHA-256".into(),
+        wanted: "≤ 1.25 × raw aws-lc, neither".into(),
+        measured: shown(ratio, |ratio| format!("{ratio:.3} ×")),
+        reached: ratio.map(|ratio| ratio <= 1.25),
+    }
 }
 
 fn warm(measured: &Measured) -> Vec<Target> {
