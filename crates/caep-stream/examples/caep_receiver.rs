@@ -2,7 +2,7 @@
 //! it, with a transmitter that is played by this program.
 //!
 //! `cargo run -p caep-stream --features store --example caep_receiver`
-#![allow(clippy::print_stdout)] // this is a program
+#![allow(clippy::print_stdout, reason = "this is a program")]
 
 use std::sync::Arc;
 use std::time::Duration;

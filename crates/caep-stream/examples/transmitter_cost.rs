@@ -5,7 +5,7 @@
 //!
 //! Times are those of this thread of the processor, where the system tells them, so that it hardly matters
 //! what else the machine does; the shortest of several rounds counts.
-#![allow(clippy::print_stdout)] // this is a program
+#![allow(clippy::print_stdout, reason = "this is a program")]
 
 use std::sync::Arc;
 use std::time::Duration;

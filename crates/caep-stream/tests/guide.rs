@@ -1,5 +1,5 @@
 //! What `docs/guides/become-a-caep-receiver.md` shows is what its example does.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 const GUIDE: &str = include_str!("../../../docs/guides/become-a-caep-receiver.md");
 const EXAMPLE: &str = include_str!("../examples/caep_receiver.rs");

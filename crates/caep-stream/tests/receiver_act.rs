@@ -1,5 +1,9 @@
 //! What a receiver does about what it was told: whom it believes, what it voids, and when it stops.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 mod common;
 

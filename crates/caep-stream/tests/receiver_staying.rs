@@ -1,5 +1,9 @@
 //! How a receiver stays what it is: keys, heartbeats, names, restarts.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 mod common;
 

@@ -1,6 +1,10 @@
 //! Each way to damage a token gets the same answer through the receiver's entry as from a verifier of
 //! tokens: nothing is recorded.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 mod common;
 

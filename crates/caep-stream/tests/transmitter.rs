@@ -1,5 +1,9 @@
 //! A transmitter: its management API, and how events get from it to receivers.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 #[path = "transmitter/support.rs"]
 mod support;

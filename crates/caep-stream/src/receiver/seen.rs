@@ -258,7 +258,7 @@ impl fmt::Debug for SeenSets {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use std::collections::HashMap;
 

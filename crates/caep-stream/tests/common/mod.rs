@@ -1,5 +1,5 @@
 //! Transmitters, and a receiver that knows them.
-#![allow(dead_code)] // not each test needs each of these
+#![allow(dead_code, reason = "not each test needs each of these")]
 
 use std::sync::Arc;
 use std::time::Duration;
