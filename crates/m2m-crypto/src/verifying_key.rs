@@ -1,7 +1,7 @@
 //! `VerifyingKey`: a public key, parsed and checked once.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
@@ -45,7 +45,7 @@ struct Inner {
     prepared: Prepared,
     algorithm: Algorithm,
     public: PublicKey,
-    thumbprint: Thumbprint,
+    thumbprint: OnceLock<Thumbprint>,
 }
 
 enum Prepared {
@@ -135,10 +135,14 @@ impl VerifyingKey {
                 Prepared::AwsLcRs(aws_lc_rs::VerifyKey::prepare(algorithm, &public)?)
             }
         };
-        Ok(Self::with_prepared(algorithm, public, prepared))
+        let key = Self::with_prepared(algorithm, public, prepared);
+        // Now, so that nothing is computed or allocated while tokens are verified.
+        key.thumbprint();
+        Ok(key)
     }
 
-    /// A key that is not given out before it has verified something: *ring* looks at the point then.
+    /// A key that is not given out before it has verified something: *ring* looks at the point then. Most are
+    /// never asked for their thumbprint, so that it waits until they are.
     pub(crate) fn prepare_unproven(
         algorithm: Algorithm,
         public: PublicKey,
@@ -164,7 +168,7 @@ impl VerifyingKey {
                 signature_bytes: public.signature_bytes(),
                 prepared,
                 algorithm,
-                thumbprint: public.thumbprint(),
+                thumbprint: OnceLock::new(),
                 public,
             }),
         }
@@ -232,9 +236,11 @@ impl VerifyingKey {
         String::from_utf8_lossy(pem.expose_secret()).into_owned()
     }
 
-    /// The RFC 7638 thumbprint, computed when the key was loaded.
+    /// The RFC 7638 thumbprint, computed once: when the key was loaded, or if it came in a request
+    /// ([`UnprovenKey`](crate::UnprovenKey)), when it is first asked for.
     pub fn thumbprint(&self) -> Thumbprint {
-        self.inner.thumbprint
+        let compute = || self.inner.public.thumbprint();
+        *self.inner.thumbprint.get_or_init(compute)
     }
 
     pub(crate) fn public(&self) -> &PublicKey {

@@ -63,12 +63,12 @@ impl<'a> CanonicalPath<'a> {
             return Err(PathProblem::NotAbsolute);
         }
         let (mut at, mut segment) = (1, 1);
-        while let Some(byte) = bytes.get(at) {
+        loop {
             // Most bytes are plain.
-            if is_plain(*byte) {
-                at += 1;
-                continue;
-            }
+            at += plain(bytes.get(at..).unwrap_or_default());
+            let Some(byte) = bytes.get(at) else {
+                break;
+            };
             match CLASSES.get(usize::from(*byte)) {
                 Some(Class::Plain) => {}
                 Some(Class::Slash) => {
@@ -97,9 +97,23 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
+/// How many bytes at the front are plain. They are looked at by eights, without a branch for each.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        if !eight.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+            break;
+        }
+        rest = behind;
+    }
+    let other = rest.iter().position(|byte| !is_plain(*byte));
+    bytes.len() - rest.len() + other.unwrap_or(rest.len())
+}
+
 #[inline]
 fn is_plain(byte: u8) -> bool {
-    PLAIN.get(usize::from(byte)) == Some(&true)
+    PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// What a byte is in a path.

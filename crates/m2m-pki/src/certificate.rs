@@ -22,6 +22,7 @@ use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, alg_id};
 
 use crate::crl::IssuerId;
 use crate::key::Scheme;
+use crate::strict::Part;
 use crate::{PublicKey, Serial, pem, strict};
 
 /// A certificate (RFC 5280 §4) in DER, with its facts read and its form checked. **Not** whether
@@ -47,14 +48,14 @@ struct Inner {
 /// What a certificate says.
 pub(crate) struct Facts {
     serial: Serial,
-    issuer: Box<[u8]>,
-    subject: Box<[u8]>,
-    spki: Box<[u8]>,
+    issuer: Part,
+    subject: Part,
+    spki: Part,
     not_before: Timestamp,
     not_after: Timestamp,
-    tbs: Box<[u8]>,
+    tbs: Part,
     scheme: Option<Scheme>,
-    signature: Box<[u8]>,
+    signature: Part,
     extensions: Extensions,
 }
 
@@ -136,17 +137,17 @@ impl Certificate {
 
     /// `issuer`, the whole name in DER.
     pub fn issuer_der(&self) -> &[u8] {
-        &self.inner.facts.issuer
+        self.inner.facts.issuer.in_whole(&self.inner.der)
     }
 
     /// `subject`, the whole name in DER. Empty names are `30 00`.
     pub fn subject_der(&self) -> &[u8] {
-        &self.inner.facts.subject
+        self.inner.facts.subject.in_whole(&self.inner.der)
     }
 
     /// `subjectPublicKeyInfo` in DER, as it stands there.
     pub fn spki_der(&self) -> &[u8] {
-        &self.inner.facts.spki
+        self.inner.facts.spki.in_whole(&self.inner.der)
     }
 
     /// The public key.
@@ -311,7 +312,7 @@ impl Certificate {
 
     /// What its issuer signed.
     pub(crate) fn tbs(&self) -> &[u8] {
-        &self.inner.facts.tbs
+        self.inner.facts.tbs.in_whole(&self.inner.der)
     }
 
     /// SHA-256 of the DER: what a token that is bound to this certificate names (RFC 8705 §3.1).
@@ -328,8 +329,9 @@ impl Certificate {
 
     /// Whether `key` made its signature. One rule of many: not that the key's holder may issue.
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        let facts = &self.inner.facts;
-        let verifies = |scheme| key.verifies(scheme, &facts.tbs, &facts.signature);
+        let Inner { facts, der, .. } = &*self.inner;
+        let signature = facts.signature.in_whole(der);
+        let verifies = |scheme| key.verifies(scheme, self.tbs(), signature);
         facts.scheme.is_some_and(verifies)
     }
 

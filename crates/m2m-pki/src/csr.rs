@@ -16,6 +16,7 @@ use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::certificate::{Extensions, shorten};
 use crate::key::{ClaimedKey, Scheme};
+use crate::strict::Part;
 use crate::{PublicKey, pem, strict};
 
 /// PKCS #9 `extensionRequest` (RFC 2985 §5.4.2).
@@ -28,11 +29,11 @@ const EXTENSION_REQUEST: Oid<'static> = oid!(1.2.840.113549.1.9.14);
 /// `extensionRequest`.
 pub struct UnverifiedCsr {
     der: Box<[u8]>,
-    info: Box<[u8]>,
+    info: Part,
     scheme: Scheme,
-    signature: Box<[u8]>,
+    signature: Part,
     key: ClaimedKey,
-    subject: Box<[u8]>,
+    subject: Part,
     requested: Extensions,
 }
 
@@ -91,13 +92,14 @@ impl UnverifiedCsr {
         let Some([0, signature @ ..]) = signature else {
             return Err(CsrError::NotRequest);
         };
+        let part = |part| Part::of(der, part).ok_or(CsrError::NotRequest);
         Ok(Self {
             der: der.into(),
-            info: info.into(),
+            info: part(info)?,
             scheme,
-            signature: signature.into(),
+            signature: part(signature)?,
             key,
-            subject: subject.into(),
+            subject: part(subject)?,
             requested: requested(attributes)?,
         })
     }
@@ -133,10 +135,12 @@ impl UnverifiedCsr {
     /// [`CsrError::Signature`].
     pub fn verify(self) -> Result<VerifiedCsr, CsrError> {
         let (scheme, claimed) = (self.scheme, self.key.algorithm());
-        match self.key.prove(scheme, &self.info, &self.signature) {
+        let info = self.info.in_whole(&self.der);
+        let signature = self.signature.in_whole(&self.der);
+        match self.key.prove(scheme, info, signature) {
             Some(key) => Ok(VerifiedCsr {
                 key,
-                subject: self.subject,
+                subject: self.subject.in_whole(&self.der).into(),
                 requested: self.requested,
             }),
             None => Err(CsrError::Signature {

@@ -64,19 +64,19 @@ pub(crate) fn complete_certificate(
         key.spki_der(),
         extensions,
     ];
-    Some(strict::sequence(&parts.concat()))
+    Some(strict::element(0x30, &parts))
 }
 
 /// A `CertificationRequestInfo` with its key.
 pub(crate) fn complete_request(info: &[u8], key: &PublicKey) -> Option<Vec<u8>> {
     let [version, subject, _, attributes] = strict::fields(info, 0x30)?;
     let parts = [version, subject, key.spki_der(), attributes];
-    Some(strict::sequence(&parts.concat()))
+    Some(strict::element(0x30, &parts))
 }
 
 /// What was signed, the algorithm and the signature, as X.509 puts them together.
 pub(crate) fn signed(message: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
     // A BIT STRING begins with how many bits of its last byte do not count.
-    let bits = strict::element(3, &[&[0], signature].concat());
-    strict::sequence(&[message, algorithm, &bits].concat())
+    let bits = strict::element(3, &[&[0], signature]);
+    strict::element(0x30, &[message, algorithm, &bits])
 }

@@ -1,6 +1,7 @@
 //! `PublicKey`: the key that a certificate or a request is about, and signatures as X.509 has them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use m2m_crypto::{
     Algorithm, KeyError, SigningKey, UnprovenKey, VerifyingKey, ecdsa_der_to_fixed,
@@ -40,7 +41,7 @@ pub struct PublicKey {
     algorithm: KeyAlgorithm,
     // What ECDSA and Ed25519 signatures are checked with; RSA keys get one for each hash.
     verifying_key: VerifyingKey,
-    spki: Box<[u8]>,
+    spki: Arc<[u8]>,
 }
 
 /// How a signature in X.509 was made, by its `AlgorithmIdentifier`.

@@ -12,6 +12,26 @@ pub(crate) struct Split<'a> {
     pub(crate) tag: u8,
 }
 
+/// Where in a whole something stands, so that it need not be copied out of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    from: usize,
+    to: usize,
+}
+
+impl Part {
+    /// Where `part` stands, which is a slice of `whole`.
+    pub(crate) fn of(whole: &[u8], part: &[u8]) -> Option<Self> {
+        let from = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        let to = from.checked_add(part.len())?;
+        (to <= whole.len()).then_some(Self { from, to })
+    }
+
+    pub(crate) fn in_whole(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.from..self.to).unwrap_or_default()
+    }
+}
+
 /// Whether `input` is exactly one element of DER (X.690 §10.1): definite lengths in their shortest
 /// form, tag numbers below 31, nothing left over inside of what is constructed, bounded nesting.
 pub(crate) fn is_one_element(input: &[u8]) -> bool {
@@ -64,46 +84,55 @@ pub(crate) fn fields<const N: usize>(element: &[u8], tag: u8) -> Option<[&[u8]; 
 }
 
 /// The tags of the elements in `element`.
-pub(crate) fn tags(element: &[u8]) -> Vec<u8> {
+pub(crate) fn tags(element: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = split(element)
         .map(|element| element.content)
         .unwrap_or_default();
-    let mut tags = Vec::new();
-    while let Some(next) = split(rest) {
-        tags.push(next.tag);
+    std::iter::from_fn(move || {
+        let next = split(rest)?;
         rest = next.rest;
+        Some(next.tag)
+    })
+}
+
+/// The same in `room`, if there is enough of it.
+pub(crate) fn tags_in<'r>(element: &[u8], room: &'r mut [u8]) -> Option<&'r [u8]> {
+    let mut count = 0;
+    for tag in tags(element) {
+        *room.get_mut(count)? = tag;
+        count += 1;
     }
-    tags
+    room.get(..count)
 }
 
 /// Whether `element` has the form of an `AlgorithmIdentifier` that says no more than a name and NULL.
 pub(crate) fn is_algorithm(element: &[u8]) -> bool {
-    element.first() == Some(&0x30) && matches!(tags(element).as_slice(), [6] | [6, 5])
+    element.first() == Some(&0x30) && (tags(element).eq([6]) || tags(element).eq([6, 5]))
 }
 
 /// Whether `element` has the form of an extension: a name, perhaps a boolean, and bytes.
 pub(crate) fn is_extension(element: &[u8]) -> bool {
-    element.first() == Some(&0x30) && matches!(tags(element).as_slice(), [6, 4] | [6, 1, 4])
+    element.first() == Some(&0x30) && (tags(element).eq([6, 4]) || tags(element).eq([6, 1, 4]))
 }
 
-/// `content` as a SEQUENCE.
-pub(crate) fn sequence(content: &[u8]) -> Vec<u8> {
-    element(0x30, content)
-}
-
-/// `content` under `tag`.
-pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let bytes = content.len().to_be_bytes();
-    let digits: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-    let mut element = vec![tag];
-    match (content.len(), u8::try_from(digits.len())) {
+/// `parts`, one behind the other, under `tag`.
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = length.to_be_bytes();
+    let zeroes = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = bytes.get(zeroes..).unwrap_or_default();
+    let mut element = Vec::with_capacity(2 + digits.len() + length);
+    element.push(tag);
+    match (length, u8::try_from(digits.len())) {
         (0..=0x7f, _) | (_, Err(_)) => element.extend(digits.first().or(Some(&0))),
         (_, Ok(count)) => {
             element.push(0x80 | count);
             element.extend(digits);
         }
     }
-    element.extend_from_slice(content);
+    for part in parts {
+        element.extend_from_slice(part);
+    }
     element
 }
 
@@ -183,7 +212,8 @@ mod tests {
 
     #[test]
     fn pki_017_nesting_is_bounded() {
-        let nested = |depth: usize| (0..depth).fold(Vec::new(), |inner, _| sequence(&inner));
+        let nested =
+            |depth: usize| (0..depth).fold(Vec::new(), |inner, _| element(0x30, &[&inner]));
         assert!(is_one_element(&nested(MAX_DEPTH)));
         assert!(!is_one_element(&nested(MAX_DEPTH + 2)));
         assert!(!is_one_element(&nested(5_000)));
@@ -192,7 +222,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
-            let written = element(4, &vec![7; length]);
+            let written = element(4, &[&vec![7; length]]);
             let read = split(&written).unwrap();
             assert_eq!(
                 (read.content.len(), read.whole.len()),

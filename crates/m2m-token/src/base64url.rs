@@ -75,9 +75,25 @@ impl Base64Url {
         self.engine.encode_slice(bytes, out).ok()
     }
 
-    /// [`Self::encode`] for a signature. Most are too short for the library's fastest code: zeroes behind
-    /// one make it long enough, and what they add to its last character is what is there without them.
-    pub(crate) fn encode_signature(&self, bytes: &[u8], out: &mut [u8]) -> Option<usize> {
+    /// Encodes `bytes` to the end of `text`.
+    pub(crate) fn append(&self, bytes: &[u8], text: &mut String) -> Option<()> {
+        let (mut few, mut many) = ([0; encoded_len(MANY)], Vec::new());
+        let room = match bytes.len() < MANY {
+            true => few.as_mut_slice(),
+            false => {
+                many.resize(encoded_len(bytes.len()), 0);
+                many.as_mut_slice()
+            }
+        };
+        let length = self.encode_short(bytes, room)?;
+        text.push_str(std::str::from_utf8(room.get(..length)?).ok()?);
+        Some(())
+    }
+
+    /// [`Self::encode`] for what is short, as most signatures are: too short for the library's fastest code.
+    /// Zeroes behind it make it long enough, and what they add to its last character is what is there
+    /// without them.
+    pub(crate) fn encode_short(&self, bytes: &[u8], out: &mut [u8]) -> Option<usize> {
         if bytes.len() >= MANY {
             return self.encode(bytes, out);
         }
@@ -194,16 +210,19 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_any_length_is_encoded_as_other_bytes_are() {
+    fn few_and_many_bytes_are_encoded_as_the_library_does() {
         let codec = Base64Url::new();
         for length in 0..200_usize {
             let bytes: Vec<u8> = (0..length).map(|i| (i * 41 + length) as u8).collect();
             let (mut expected, mut found) = ([0; 300], [0; 300]);
             let end = codec.encode(&bytes, &mut expected);
-            assert_eq!(codec.encode_signature(&bytes, &mut found), end);
+            assert_eq!(codec.encode_short(&bytes, &mut found), end);
             assert_eq!(found, expected, "{length}");
+            let mut text = String::from("front");
+            codec.append(&bytes, &mut text).unwrap();
+            assert_eq!(&text.as_bytes()[5..], &expected[..encoded_len(length)]);
             let room = &mut found[..encoded_len(length).saturating_sub(1)];
-            assert!(length == 0 || codec.encode_signature(&bytes, room).is_none());
+            assert!(length == 0 || codec.encode_short(&bytes, room).is_none());
         }
     }
 

@@ -63,7 +63,7 @@ pub struct Minter {
 /// A header in base64url: the same in all tokens of a key, so it is written once.
 struct EncodedHeader {
     kid: Arc<str>,
-    text: Box<[u8]>,
+    text: Box<str>,
 }
 
 impl Minter {
@@ -108,7 +108,7 @@ impl Minter {
         random: &dyn SecureRandom,
     ) -> Result<String, MintError> {
         let key = self.keys.active();
-        let mut room = Room::new();
+        let mut room = <Room>::new();
         let draft = self.draft(&key, request, now, random, &mut room)?;
         self.sign(&key, draft, &mut room)
     }
@@ -123,14 +123,7 @@ impl Minter {
     ) -> Result<String, MintError> {
         let (input, text) = draft.text.split_at_mut(draft.input_len);
         let algorithm = key.signer.algorithm();
-        let room = room.bytes(key.signer.signature_bytes());
-        let length = key
-            .signer
-            .sign(input, room)
-            .ok_or(MintError::External)?
-            .map_err(|_| MintError::Sign { algorithm })?;
-        let signature = room.get(..length).unwrap_or_default();
-        self.write_signature(signature, text)
+        self.write_signature(signature(key, input, room)?, text)
             .ok_or(MintError::Sign { algorithm })?;
         draft.finish()
     }
@@ -149,7 +142,7 @@ impl Minter {
     ) -> Result<PreparedToken, MintError> {
         let key = self.keys.active();
         Ok(PreparedToken {
-            draft: self.draft(&key, request, now, random, &mut Room::new())?,
+            draft: self.draft(&key, request, now, random, &mut <Room>::new())?,
             kid: Arc::clone(&key.kid),
             verifier: key.signer.verifier(),
         })
@@ -181,7 +174,7 @@ impl Minter {
     fn write_signature(&self, signature: &[u8], text: &mut [u8]) -> Option<()> {
         let (dot, text) = text.split_first_mut()?;
         *dot = b'.';
-        let written = self.codec.encode_signature(signature, text)?;
+        let written = self.codec.encode_short(signature, text)?;
         (written == text.len()).then_some(())
     }
 
@@ -209,29 +202,36 @@ impl Minter {
         if let Some(further) = further_at.and_then(|at| payload.get_mut(at..)) {
             join(further)?;
         }
-        let known = self.header.load();
-        let made;
-        let header = match known.as_ref().filter(|known| known.is_of(key)) {
-            Some(known) => &known.text,
-            None => {
-                made = self.header_of(key)?;
-                &made.text
+        self.with_header_of(key, |header| {
+            let input_len = header.len() + 1 + encoded_len(payload.len());
+            let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
+            if token_len > MAX_TOKEN_BYTES {
+                return Err(MintError::too_long(token_len));
             }
-        };
-        let input_len = header.len() + 1 + encoded_len(payload.len());
-        let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
-        if token_len > MAX_TOKEN_BYTES {
-            return Err(MintError::too_long(token_len));
+            let mut text = vec![0; token_len];
+            let (header_text, rest) = text.split_at_mut(header.len());
+            header_text.copy_from_slice(header.as_bytes());
+            let (dot, rest) = rest.split_first_mut().ok_or(MintError::Serialize)?;
+            *dot = b'.';
+            self.codec
+                .encode(payload, rest)
+                .ok_or(MintError::Serialize)?;
+            Ok(Draft { text, input_len })
+        })
+    }
+
+    /// Writes with the header of tokens of `key`.
+    #[inline(always)]
+    fn with_header_of<R>(
+        &self,
+        key: &ActiveKey,
+        write: impl FnOnce(&str) -> Result<R, MintError>,
+    ) -> Result<R, MintError> {
+        let known = self.header.load();
+        match known.as_ref().filter(|known| known.is_of(key)) {
+            Some(known) => write(&known.text),
+            None => write(&self.header_of(key)?.text),
         }
-        let mut text = vec![0; token_len];
-        let (header_text, rest) = text.split_at_mut(header.len());
-        header_text.copy_from_slice(header);
-        let (dot, rest) = rest.split_first_mut().ok_or(MintError::Serialize)?;
-        *dot = b'.';
-        self.codec
-            .encode(payload, rest)
-            .ok_or(MintError::Serialize)?;
-        Ok(Draft { text, input_len })
     }
 
     /// The header of tokens of `key`, kept for the next one.
@@ -284,17 +284,38 @@ impl EncodedHeader {
     fn new(token_type: &str, key: &ActiveKey, codec: &Base64Url) -> Result<Self, MintError> {
         let algorithm = key.signer.algorithm().name();
         let header = write::header(token_type, algorithm, &key.kid)?;
-        let mut text = vec![0; encoded_len(header.len())].into_boxed_slice();
+        let mut text = String::with_capacity(encoded_len(header.len()));
         codec
-            .encode(&header, &mut text)
+            .append(&header, &mut text)
             .ok_or(MintError::Serialize)?;
-        let kid = Arc::clone(&key.kid);
-        Ok(Self { kid, text })
+        Ok(Self {
+            kid: Arc::clone(&key.kid),
+            text: text.into_boxed_str(),
+        })
     }
 
     /// Whether it is the header of this very key; no two of a ring share their name.
     fn is_of(&self, key: &ActiveKey) -> bool {
         Arc::ptr_eq(&self.kid, &key.kid)
+    }
+}
+
+/// The signature of `input` with `key`, in `room`.
+fn signature<'r, const USUAL: usize>(
+    key: &ActiveKey,
+    input: &[u8],
+    room: &'r mut Room<USUAL>,
+) -> Result<&'r [u8], MintError> {
+    let algorithm = key.signer.algorithm();
+    let room = room.bytes(key.signer.signature_bytes());
+    let length = key
+        .signer
+        .sign(input, room)
+        .ok_or(MintError::External)?
+        .map_err(|_| MintError::Sign { algorithm })?;
+    match length == room.len() {
+        true => Ok(room),
+        false => Err(MintError::Sign { algorithm }),
     }
 }
 

@@ -13,6 +13,7 @@ use x509_parser::x509::AlgorithmIdentifier;
 use super::{Certificate, CertificateError, ExtendedKeyUsage, Extensions, Facts, KeyUsage};
 use crate::der::{Reader, time};
 use crate::key::Scheme;
+use crate::strict::Part;
 use crate::{Serial, strict};
 
 pub(crate) const NO_REV_AVAIL: Oid<'static> = oid!(2.5.29.56);
@@ -76,16 +77,17 @@ fn facts(der: &[u8]) -> Option<Result<Facts, CertificateError>> {
         Ok(extensions) => extensions,
         Err(error) => return Some(Err(error)),
     };
+    let part = |part| Part::of(der, part);
     Some(Ok(Facts {
         serial: number,
-        issuer: issuer.whole.into(),
-        subject: subject.whole.into(),
-        spki: spki.whole.into(),
+        issuer: part(issuer.whole)?,
+        subject: part(subject.whole)?,
+        spki: part(spki.whole)?,
         not_before,
         not_after,
-        tbs: tbs.into(),
+        tbs: part(tbs)?,
         scheme: Scheme::of(&algorithm).filter(|_| has_known_form),
-        signature: signature.into(),
+        signature: part(signature)?,
         extensions,
     }))
 }
@@ -137,10 +139,11 @@ fn validity_of(element: &[u8]) -> Option<(Timestamp, Timestamp)> {
 fn check_form(der: &[u8]) -> Option<Result<(), CertificateError>> {
     let [tbs, outer, signature] = strict::fields(der, 0x30)?;
     // Read leniently below, and compared with names we know.
-    if !strict::tags(outer).starts_with(&[6]) || outer.first() != Some(&0x30) {
+    if strict::tags(outer).next() != Some(6) || outer.first() != Some(&0x30) {
         return None;
     }
-    let tags = strict::tags(tbs);
+    let mut room = [0; 12];
+    let tags = strict::tags_in(tbs, &mut room)?;
     // Version, serial, algorithm, issuer, validity, subject and key.
     let mut optional = match tags.strip_prefix(&[0xa0, 2, 0x30, 0x30, 0x30, 0x30, 0x30]) {
         Some(optional) => optional,
@@ -160,7 +163,7 @@ fn check_form(der: &[u8]) -> Option<Result<(), CertificateError>> {
     if tags.last() == Some(&0xa3) && !are_extensions(tbs) {
         return None;
     }
-    if !optional.is_empty() || strict::tags(&strict::sequence(signature)) != [3] {
+    if !optional.is_empty() || signature.first() != Some(&3) {
         return None;
     }
     Some(match inner == outer {

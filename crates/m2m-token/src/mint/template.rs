@@ -3,11 +3,9 @@
 use m2m_types::Timestamp;
 use serde::Serialize;
 
-use super::prepared::Draft;
 use super::write::{self, Room};
-use super::{Minter, encoded_len, join};
+use super::{Minter, encoded_len, join, signature};
 use crate::MAX_TOKEN_BYTES;
-use crate::base64url::Base64Url;
 use crate::mint::MintError;
 use crate::policy::TokenType;
 
@@ -18,7 +16,7 @@ use crate::policy::TokenType;
 #[derive(Clone)]
 pub struct ClaimsTemplate {
     /// As much of the claims as makes whole groups of base64url, encoded.
-    encoded: Box<[u8]>,
+    encoded: Box<str>,
     /// The rest, up to two bytes.
     rest: Box<[u8]>,
     issuer: Box<str>,
@@ -48,12 +46,12 @@ impl Minter {
         let json = json.strip_suffix(b"}").ok_or(MintError::Serialize)?;
         let whole = json.len() - json.len() % 3;
         let (whole, rest) = json.split_at_checked(whole).unwrap_or_default();
-        let mut encoded = vec![0; encoded_len(whole.len())].into_boxed_slice();
+        let mut encoded = String::with_capacity(encoded_len(whole.len()));
         self.codec
-            .encode(whole, &mut encoded)
+            .append(whole, &mut encoded)
             .ok_or(MintError::Serialize)?;
         Ok(ClaimsTemplate {
-            encoded,
+            encoded: encoded.into_boxed_str(),
             rest: Box::from(rest),
             issuer: self.issuer.clone(),
         })
@@ -74,48 +72,34 @@ impl Minter {
             return Err(MintError::Statement);
         }
         let key = self.keys.active();
-        let header = self.header_of(&key)?;
-        let header = &header.text;
-        let mut room = Room::new();
+        let mut room = Room::<FEW_BYTES>::new();
         let tail = write::address(&mut room, &template.rest, audience, token_id)?;
-        let input_len = header.len() + 1 + template.encoded.len() + encoded_len(tail.len());
-        let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
-        if token_len > MAX_TOKEN_BYTES {
-            return Err(MintError::too_long(token_len));
-        }
-        let mut text = vec![0; token_len];
-        let mut parts = Parts { text: &mut text };
-        parts.copy(header)?;
-        parts.copy(b".")?;
-        parts.copy(&template.encoded)?;
-        parts.encode(&self.codec, tail)?;
-        self.sign(&key, Draft { text, input_len }, &mut room)
-    }
-}
-
-/// Fills a buffer from its front.
-struct Parts<'b> {
-    text: &'b mut [u8],
-}
-
-impl Parts<'_> {
-    fn copy(&mut self, part: &[u8]) -> Result<(), MintError> {
-        let text = std::mem::take(&mut self.text);
-        let (place, rest) = text
-            .split_at_mut_checked(part.len())
+        let mut token = self.with_header_of(&key, |header| {
+            let input_len = header.len() + 1 + template.encoded.len() + encoded_len(tail.len());
+            let token_len = input_len + 1 + encoded_len(key.signer.signature_bytes());
+            if token_len > MAX_TOKEN_BYTES {
+                return Err(MintError::too_long(token_len));
+            }
+            let mut token = String::with_capacity(token_len);
+            token.push_str(header);
+            token.push('.');
+            token.push_str(&template.encoded);
+            Ok(token)
+        })?;
+        self.codec
+            .append(tail, &mut token)
             .ok_or(MintError::Serialize)?;
-        place.copy_from_slice(part);
-        self.text = rest;
-        Ok(())
-    }
-
-    fn encode(&mut self, codec: &Base64Url, bytes: &[u8]) -> Result<(), MintError> {
-        let place = self.text.get_mut(..encoded_len(bytes.len()));
-        let place = place.ok_or(MintError::Serialize)?;
-        codec.encode(bytes, place).ok_or(MintError::Serialize)?;
-        Ok(())
+        let signature = signature(&key, token.as_bytes(), &mut room)?;
+        token.push('.');
+        self.codec
+            .append(signature, &mut token)
+            .ok_or(MintError::Serialize)?;
+        Ok(token)
     }
 }
+
+/// Enough for an audience and a name, and for the signatures of elliptic curves.
+const FEW_BYTES: usize = 256;
 
 impl std::fmt::Debug for ClaimsTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -59,22 +59,22 @@ pub(super) struct Dates {
 const USUAL_BYTES: usize = 1536;
 
 /// Memory to write in before it is encoded. What is usual needs none that is not there already.
-pub(super) struct Room {
-    usual: [u8; USUAL_BYTES],
+pub(super) struct Room<const USUAL: usize = USUAL_BYTES> {
+    usual: [u8; USUAL],
     more: Vec<u8>,
 }
 
-impl Room {
+impl<const USUAL: usize> Room<USUAL> {
     pub(super) const fn new() -> Self {
         Self {
-            usual: [0; USUAL_BYTES],
+            usual: [0; USUAL],
             more: Vec::new(),
         }
     }
 
     /// So many bytes, the same ones each time.
     pub(super) fn bytes(&mut self, length: usize) -> &mut [u8] {
-        if length <= USUAL_BYTES {
+        if length <= USUAL {
             return self.usual.get_mut(..length).unwrap_or_default();
         }
         self.more.resize(length, 0);
@@ -89,7 +89,7 @@ impl Room {
         let mut writer = Writer::to(&mut self.usual);
         let mut told = write(&mut writer)?;
         let length = writer.length;
-        if length > USUAL_BYTES {
+        if length > USUAL {
             // Longer than a token may be: no need to write it down.
             if length > MAX_TOKEN_BYTES {
                 return Err(MintError::too_long(length));
@@ -259,7 +259,7 @@ fn ten_digits(number: u64) -> [u8; 10] {
 
 /// The JOSE header.
 pub(super) fn header(typ: &str, alg: &str, kid: &str) -> Result<Vec<u8>, MintError> {
-    let mut room = Room::new();
+    let mut room = <Room>::new();
     let (json, ()) = room.written(|writer| {
         writer.text("{\"typ\":");
         writer.string(typ)?;
@@ -275,7 +275,7 @@ pub(super) fn header(typ: &str, alg: &str, kid: &str) -> Result<Vec<u8>, MintErr
 
 /// What the claims of all tokens of an issuer begin with: its name, and that of the next member.
 pub(super) fn opening(issuer: &str) -> Result<Box<[u8]>, MintError> {
-    let mut room = Room::new();
+    let mut room = <Room>::new();
     let (json, ()) = room.written(|writer| {
         writer.text("{\"iss\":");
         writer.name("iss", issuer)?;
@@ -355,8 +355,8 @@ pub(super) fn statement<'r, C: Serialize + ?Sized>(
 }
 
 /// The end of a statement, behind `rest`: for whom it is, and what it is called.
-pub(super) fn address<'r>(
-    room: &'r mut Room,
+pub(super) fn address<'r, const USUAL: usize>(
+    room: &'r mut Room<USUAL>,
     rest: &[u8],
     audience: &str,
     token_id: &str,
