@@ -26,7 +26,7 @@ use self::revoked::Checked;
 use self::who::Who;
 use crate::builder::GuardBuilder;
 use crate::call::Call;
-use crate::decision::{Decide, Decision};
+use crate::decision::{Decide, Decision, Denial};
 use crate::freshness::{Age, Ages, Basis, Freshness};
 use crate::presented::{Credential, Kinds, Presented};
 use crate::proven::{Admitted, Proven};
@@ -117,12 +117,15 @@ impl Guard {
         scratch: &'a mut GuardScratch,
     ) -> Result<Admitted<'a>, Refusal> {
         let mut ages = Ages::default();
-        self.prove(presented, now, scratch, &mut ages)
-            .and_then(|mut proven| {
-                proven.ages = ages;
-                self.decide(proven, call)
-            })
-            .map_err(|refusal| refusal.with_ages(ages))
+        let proven = match self.prove(presented, now, scratch, &mut ages) {
+            Ok(proven) => proven,
+            Err(refusal) => return Err(refusal.with_ages(ages)),
+        };
+        match catching("the decision", || self.decide.decide(&proven, call)) {
+            Ok(Decision::Allow) => Ok(Admitted { proven }),
+            Ok(Decision::Deny(denial)) => Err(denied(denial, ages)),
+            Err(refusal) => Err(refusal.with_ages(ages)),
+        }
     }
 
     fn prove<'a>(
@@ -220,7 +223,7 @@ impl Guard {
             api_key,
             #[cfg(feature = "secrets")]
             signature,
-            ages: Ages::default(),
+            ages: *ages,
             now,
         })
     }
@@ -268,13 +271,6 @@ impl Guard {
         }
         Ok(())
     }
-
-    fn decide<'a>(&'a self, proven: Proven<'a>, call: &Call<'_>) -> Result<Admitted<'a>, Refusal> {
-        match catching("the decision", || self.decide.decide(&proven, call))? {
-            Decision::Allow => Ok(Admitted { proven }),
-            Decision::Deny(denial) => Err(RefusalReason::Denied(denial).into()),
-        }
-    }
 }
 
 /// Asks code of the application. Nothing here is left half changed if it panics: it is given shared
@@ -306,6 +302,12 @@ fn wrong_kinds(kinds: Kinds, excess: Kinds, lacking: Kinds) -> Refusal {
         (None, None) => RefusalReason::NothingPresented,
     }
     .into()
+}
+
+#[cold]
+#[inline(never)]
+fn denied(denial: Denial, ages: Ages) -> Refusal {
+    Refusal::from(RefusalReason::Denied(denial)).with_ages(ages)
 }
 
 #[cold]
