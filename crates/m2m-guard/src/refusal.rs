@@ -164,7 +164,7 @@ impl fmt::Display for Escaped<'_> {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
-    /// It came without a credential, which it knows.
+    /// It came without a credential, or without the token that is required, which it knows.
     CredentialRequired,
     /// What it came with is not accepted.
     Unauthenticated,
@@ -211,7 +211,11 @@ impl Refusal {
     /// What the caller may learn.
     pub fn rejection(&self) -> Rejection {
         match self.reason() {
-            RefusalReason::NothingPresented => Rejection::CredentialRequired,
+            // Who shows a certificate and no token shows no wrong token (RFC 6750 §3.1).
+            RefusalReason::NothingPresented
+            | RefusalReason::Required {
+                credential: Credential::Token,
+            } => Rejection::CredentialRequired,
             RefusalReason::Denied(_) => Rejection::Forbidden,
             RefusalReason::Stale { .. }
             | RefusalReason::Panicked { .. }

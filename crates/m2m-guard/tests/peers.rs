@@ -340,6 +340,15 @@ fn tls_008_a_peer_counts_by_its_verified_certificate_and_only_as_a_client() {
     let (reason, rejection) = refused_at(&both, &Presented::nothing().with_token(&token), now());
     assert_eq!(reason, RefusalReason::Required { credential });
     assert_eq!(rejection, Rejection::Unauthenticated);
+    // Who shows no token has shown no wrong one.
+    let credential = Credential::Token;
+    let both = world
+        .bearer()
+        .with_peers(pki.trust(), Freshness::in_process());
+    let both = both.requiring(credential).build().unwrap();
+    let (reason, rejection) = refused_at(&both, &Presented::nothing().with_peer(&peer), now());
+    assert_eq!(reason, RefusalReason::Required { credential });
+    assert_eq!(rejection, Rejection::CredentialRequired);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `TrustedProxies`: who may say by a header which certificate its client showed.
 
 mod rfc9440;
+#[cfg(test)]
+mod tests;
 mod xfcc;
 
 use std::collections::HashSet;
@@ -8,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use m2m_pki::{ChainVerifier, CrlSet, PeerRole, TrustBundles, VerifiedPeer};
+use m2m_pki::{Certificate, ChainVerifier, CrlSet, PeerRole, TrustBundles, VerifiedPeer};
 use m2m_types::{Live, ServiceId, Timestamp};
 use rustls_pki_types::CertificateDer;
 
@@ -35,6 +37,7 @@ pub struct TrustedProxies {
     verifier: ChainVerifier,
     bundles: Arc<Live<TrustBundles>>,
     crls: Arc<Live<CrlSet>>,
+    intermediates: Option<Arc<Live<Vec<Certificate>>>>,
 }
 
 /// How a proxy forwards what its client showed. It must remove the header if a client sends it, as every
@@ -64,6 +67,7 @@ impl TrustedProxies {
             verifier,
             bundles,
             crls,
+            intermediates: None,
         }
     }
 
@@ -71,6 +75,17 @@ impl TrustedProxies {
     #[must_use]
     pub fn with_proxy(mut self, proxy: ServiceId) -> Self {
         self.proxies.insert(proxy);
+        self
+    }
+
+    /// Knows the certificates of those who issued to clients, for proxies that forward leaves alone, as
+    /// nginx does: they are looked at as if the client had sent them, behind what was forwarded and up to
+    /// ten certificates together. None is trusted by that: each still needs its issuer, its dates and its CRL.
+    ///
+    /// With [`ChainVerifier::with_known`] their signatures are checked once, and not for each request.
+    #[must_use]
+    pub fn with_intermediates(mut self, intermediates: Arc<Live<Vec<Certificate>>>) -> Self {
+        self.intermediates = Some(intermediates);
         self
     }
 
@@ -100,17 +115,24 @@ impl TrustedProxies {
         if chain.is_empty() {
             return Ok(None);
         }
-        self.verify(&chain, now).map(Some)
+        self.verify(chain, now).map(Some)
     }
 
     fn verify(
         &self,
-        chain: &[CertificateDer<'_>],
+        mut chain: Vec<CertificateDer<'static>>,
         now: Timestamp,
     ) -> Result<VerifiedPeer, Refused> {
+        if let Some(intermediates) = &self.intermediates {
+            for known in intermediates.load().iter().map(Certificate::der) {
+                if chain.len() < MAX_CERTIFICATES && !chain.contains(known) {
+                    chain.push(known.clone());
+                }
+            }
+        }
         let (bundles, crls) = (self.bundles.load(), self.crls.load());
         self.verifier
-            .verify(chain, PeerRole::Client, &bundles, &crls, now)
+            .verify(&chain, PeerRole::Client, &bundles, &crls, now)
             .map_err(Refused::Forwarded)
     }
 }
