@@ -194,6 +194,9 @@ impl<B> Inner<B> {
             attached.is_none_or(|Attached(tokens)| tokens.bound_to(certificate, now).is_some())
         };
         let may_replace = has(&current);
+        if let (Some(Attached(tokens)), false) = (attached, may_replace) {
+            tokens.look();
+        }
         loop {
             let open = self.idle().pop()?;
             // Until there is a token for the new certificate, the older one is good.

@@ -179,8 +179,8 @@ impl<S: TokenSource> Refresher<S> {
                     Self::LOOK
                 }
             };
-            let wanted = self.tokens.wanted();
-            if tokio::time::timeout(pause, wanted).await.is_ok()
+            let woken = tokio::time::timeout(pause, self.tokens.woken()).await;
+            if woken == Ok(true)
                 && let Ok(now) = self.clock.now()
             {
                 self.schedule.bring_forward(now);

@@ -83,7 +83,7 @@ impl RequestSigner {
 /// Signs requests that go out, after reading their content within bounds: each origin gets the signature that
 /// was named for it, and no other gets any, as with [`Present`](super::Present). Put it inside of that.
 ///
-/// Bodies must be makeable of bytes, as [`http_body_util::Full`] and those of axum are. Needs a runtime of
+/// Bodies must be makeable of bytes, as `http_body_util::Full` and those of axum are. Needs a runtime of
 /// tokio with time.
 #[derive(Clone)]
 pub struct SignRequests {

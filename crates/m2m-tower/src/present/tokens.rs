@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
 use m2m_crypto::CertificateThumbprint;
@@ -22,6 +23,8 @@ struct Shared {
     held: Live<Held>,
     /// Wakes the refresher.
     wake: Notify,
+    /// Whether a new token is wanted, and not only a look at the certificate.
+    wanted: AtomicBool,
     changed: watch::Sender<()>,
 }
 
@@ -54,6 +57,7 @@ impl Tokens {
             shared: Arc::new(Shared {
                 held: Live::new(Held::default()),
                 wake: Notify::new(),
+                wanted: AtomicBool::new(false),
                 changed: watch::Sender::new(()),
             }),
         }
@@ -73,6 +77,13 @@ impl Tokens {
     /// Has the refresher ask for a new token soon, as when a service refused the one that is here. However
     /// often it is called, it asks once a second at most.
     pub fn refresh(&self) {
+        self.shared.wanted.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+    }
+
+    /// Has the refresher look whether there is another certificate.
+    #[cfg(feature = "tls")]
+    pub(super) fn look(&self) {
         self.shared.wake.notify_one();
     }
 
@@ -103,7 +114,7 @@ impl Tokens {
     /// Waits until there is a token that is bound to `certificate`.
     #[cfg(feature = "tls")]
     pub(super) async fn wait_bound_to(&self, certificate: &CertificateThumbprint) {
-        self.refresh();
+        self.look();
         let is_it = |ready: &Ready| ready.certificate.as_ref() == Some(certificate);
         self.wait_for(|held| held.ready.iter().any(is_it)).await;
     }
@@ -116,9 +127,10 @@ impl Tokens {
         }
     }
 
-    /// Waits until somebody wants a token sooner.
-    pub(super) async fn wanted(&self) {
+    /// Waits until the refresher is to look, and says whether a new token is wanted.
+    pub(super) async fn woken(&self) -> bool {
         self.shared.wake.notified().await;
+        self.shared.wanted.swap(false, Ordering::AcqRel)
     }
 
     /// Only the refresher does this, and of that there is one.
