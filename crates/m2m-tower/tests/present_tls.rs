@@ -18,11 +18,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
-use m2m_guard::{AllowList, Caller, Credential, Freshness, Grant, Guard, HttpCallers, Resources};
-use m2m_pki::ExpectedPeer;
+use m2m_guard::{
+    AllowList, Caller, CallerSecrets, Credential, Freshness, Grant, Guard, HttpCallers, Resources,
+};
 use m2m_pki::tls::{Identity, LiveTls};
+use m2m_pki::{Certificate, ExpectedPeer};
 use m2m_secrets::{
-    HttpSignatureKey, HttpSignaturePolicy, HttpSigningKey, ReplayMemory, SharedSecret, TimeWindow,
+    HttpSignatureKey, HttpSignaturePolicy, HttpSigningKey, ReplayMemory, RequestKey, Ring,
+    SecretName, SecretVersion, SharedSecret, TimeWindow,
 };
 use m2m_token::{Minter, TokenType};
 use m2m_tower::{
@@ -43,8 +46,10 @@ struct Orders {
     world: World,
     pki: Pki,
     tls: LiveTls,
+    leaf: Certificate,
     origin: Origin,
     secret: SharedSecret,
+    ring: Arc<Live<Ring<RequestKey>>>,
     told: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
 }
@@ -53,8 +58,11 @@ impl Orders {
     async fn new() -> Self {
         let world = World::new();
         let pki = Pki::new(&world.clock);
-        let (tls, _) = pki.machine(ORDERS);
+        let (tls, leaf) = pki.machine(ORDERS);
         let secret = SharedSecret::generate(&SystemRandom).unwrap();
+        let (name, first) = (SecretName::new("billing").unwrap(), SecretVersion::FIRST);
+        let versions = [(first, &secret)];
+        let ring = Ring::fixed_with(&name, versions, first, now(), RequestKey::derive).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let orders = Self {
@@ -62,7 +70,9 @@ impl Orders {
             world,
             pki,
             tls,
+            leaf,
             secret,
+            ring: Arc::new(Live::new(ring)),
             told: Arc::default(),
             connections: Arc::default(),
         };
@@ -75,8 +85,14 @@ impl Orders {
         let allowed = AllowList::new()
             .allow(&service(BILLING), Grant::new("GET", all()))
             .allow(&service(BILLING), Grant::new("POST", all()));
-        let memory = ReplayMemory::new(10_000, TimeWindow::FIVE_MINUTES, &SystemRandom).unwrap();
-        let policy = HttpSignaturePolicy::new(&["@method", "@path"], Arc::new(memory)).unwrap();
+        let memory = || {
+            let memory = ReplayMemory::new(10_000, TimeWindow::FIVE_MINUTES, &SystemRandom);
+            Arc::new(memory.unwrap())
+        };
+        let policy = HttpSignaturePolicy::new(&["@method", "@path"], memory()).unwrap();
+        let sharers = CallerSecrets::new()
+            .with_ring(service(BILLING), Arc::clone(&self.ring))
+            .unwrap();
         let key = HttpSignatureKey::secret(&self.secret).unwrap();
         let callers = HttpCallers::new()
             .with_key(service(BILLING), "billing.1", key)
@@ -85,6 +101,7 @@ impl Orders {
             .with_bound_tokens(self.world.verifier(), Freshness::in_process())
             .with_peers(self.tls.clone(), Freshness::in_process())
             .with_http_signatures(Arc::new(Live::new(callers)), policy)
+            .with_signed_requests(Arc::new(Live::new(sharers)), memory())
             .with_revocations(Arc::clone(&self.world.revocations), Freshness::in_process())
             .requiring(Credential::Token)
             .build()
@@ -435,7 +452,12 @@ async fn a_signed_post_with_a_bound_token_is_taken_and_not_with_another_key() {
     let current = *billing.tls.material().identity().certificate().thumbprint();
     eventually_bound(&billing, &current).await;
     let response = post("two apples").await.unwrap();
+    assert_eq!(told(response).await, (StatusCode::OK, expected.clone()));
+    // In the compact form.
+    live.store(RequestSigner::compact(Arc::clone(&orders.ring)));
+    let response = post("two apples").await.unwrap();
     assert_eq!(told(response).await, (StatusCode::OK, expected));
+    assert_eq!(told(post("").await.unwrap()).await.0, StatusCode::OK);
     assert_eq!(*orders.told.lock().unwrap(), [""; 0]);
 
     live.store(signer(&SharedSecret::generate(&SystemRandom).unwrap()));
@@ -450,6 +472,26 @@ async fn a_signed_post_with_a_bound_token_is_taken_and_not_with_another_key() {
     let limit = 1_000;
     let inner = PresentError::NotSent(NotSent::ContentTooLong { limit });
     assert_eq!(error, PresentError::Inner(inner));
+    // What has a signature already, and what goes elsewhere.
+    for (uri, header, expected) in [
+        (orders.origin.to_string(), "signature", None),
+        (orders.origin.to_string(), "content-digest", None),
+        (
+            "https://evil.example/".to_owned(),
+            "x",
+            Some(NotSent::OtherOrigin),
+        ),
+    ] {
+        let request = Request::post(uri).header(header, "x").body(Full::from(""));
+        let alone = sign.layer(orders.client(&billing));
+        let error = alone
+            .oneshot(request.unwrap())
+            .await
+            .map(|_| ())
+            .unwrap_err();
+        let expected = expected.unwrap_or(NotSent::Credentials { header });
+        assert_eq!(error, PresentError::NotSent(expected));
+    }
     // Without the field that has to be covered.
     let bare = client
         .oneshot(orders.request("POST", "/orders/17", ""))
@@ -457,4 +499,38 @@ async fn a_signed_post_with_a_bound_token_is_taken_and_not_with_another_key() {
     let error = bare.map(|_| ()).unwrap_err();
     let is_signing = |error: &NotSent| matches!(error, NotSent::HttpSign(_));
     assert!(matches!(&error, PresentError::Inner(PresentError::NotSent(why)) if is_signing(why)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_closed_is_replaced_and_one_to_a_revoked_service_is_not() {
+    let orders = Orders::new().await;
+    let billing = orders.machine(BILLING);
+    billing.tokens.ready().await;
+    let client = orders.present(&billing).layer(orders.client(&billing));
+    for _ in 0..3 {
+        let mut request = orders.request("POST", "/orders/17", "apples");
+        let headers = request.headers_mut();
+        headers.insert("connection", "close".parse().unwrap());
+        let response = client.clone().oneshot(request).await.unwrap();
+        assert_eq!(told(response).await.0, StatusCode::OK);
+    }
+    assert_eq!(orders.connections.load(Ordering::Relaxed), 3);
+    let call = || {
+        client
+            .clone()
+            .oneshot(orders.request("GET", "/orders/17", ""))
+    };
+    assert_eq!(told(call().await.unwrap()).await.0, StatusCode::OK);
+    assert_eq!(billing.tls.connections(), 1);
+
+    // The service's certificate is revoked: its connection ends, and no other begins.
+    let crl = orders.pki.crl(&orders.leaf);
+    let updated = billing.tls.update(|material| material.set_crl(crl));
+    assert_eq!(updated.unwrap().closed, 1);
+    let error = call().await.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(&error, PresentError::Inner(ClientError::Handshake(_))),
+        "{error}"
+    );
+    assert_eq!(*orders.told.lock().unwrap(), [""; 0]);
 }

@@ -634,3 +634,25 @@ async fn where_the_layer_only_annotates_the_handler_gets_the_content_and_no_call
         assert!(saw.ends_with(expected), "{saw}");
     }
 }
+
+#[tokio::test]
+async fn a_guard_that_takes_no_signatures_refuses_them_before_any_content_is_read() {
+    let signed = Signed::new();
+    let clock = Arc::<m2m_types::ManualClock>::clone(&signed.world.clock);
+    let told = Arc::clone(&signed.told);
+    let guard = Arc::new(signed.world.bearer().build().unwrap());
+    let layer = m2m_tower::Authenticate::new(guard, clock)
+        .with_observer(move |refused, _| told.lock().unwrap().push(refused.code()))
+        .with_signed_requests(Signed::bounds());
+    let router = signed.router(layer);
+    for sign in FORMS {
+        let mut request = post();
+        sign(&signed, &mut request, now());
+        let token = format!("Bearer {}", signed.world.token());
+        let headers = request.headers_mut();
+        headers.insert("authorization", token.parse().unwrap());
+        let request = request.map(|_| in_pieces(Vec::new(), false));
+        assert_eq!(answer(router.clone(), request).await.0, 401);
+        assert_eq!(signed.why(), ["not_taken"]);
+    }
+}

@@ -197,14 +197,13 @@ impl<B> Inner<B> {
         if let (Some(Attached(tokens)), false) = (attached, may_replace) {
             tokens.look();
         }
-        loop {
-            let open = self.idle().pop()?;
+        let mut idle = self.idle();
+        idle.retain(|open| {
             // Until there is a token for the new certificate, the older one is good.
             let shows_enough = *open.shown() == current || !may_replace && has(open.shown());
-            if open.is_usable(now) && shows_enough {
-                return Some(open);
-            }
-        }
+            shows_enough && open.is_usable(now)
+        });
+        idle.pop()
     }
 }
 

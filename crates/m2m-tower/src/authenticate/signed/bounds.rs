@@ -97,8 +97,8 @@ impl SignedRequests {
             _ => return Err(RequestProblem::SignatureAuthority),
         };
         let bare = without_port(named);
-        let is_ours = |ours: &Box<str>| ours.eq_ignore_ascii_case(bare);
-        match self.authorities.iter().any(is_ours) {
+        let mut ours = self.authorities.iter();
+        match ours.any(|ours| ours.eq_ignore_ascii_case(bare)) {
             true => Ok(named),
             false => Err(RequestProblem::SignatureAuthority),
         }

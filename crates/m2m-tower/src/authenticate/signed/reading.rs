@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Request};
 use http_body::Body;
-use m2m_guard::{Caller, Presented, Rejection, Signed};
+use m2m_guard::{Caller, Credential, Presented, Rejection, Signed};
 use m2m_secrets::{
     CONTENT_DIGEST, ContentDigest, ContentDigestError, HttpRequest, REQUEST_SIGNATURE,
     RequestParts, SIGNATURE, SIGNATURE_INPUT,
@@ -172,7 +172,9 @@ impl<B: Body + From<Bytes>> Reading<B> {
             }
             (Signature::Compact, _) => shared.ask_compact(bounds, parts, &[], now),
         };
-        let after = if signature == Signature::Compact && has_content {
+        // What the guard takes in no form needs no content to be refused.
+        let is_taken = shared.guard.takes(Credential::Signature);
+        let after = if signature == Signature::Compact && has_content && is_taken {
             // Before anything is read for it.
             if let Err(problem) = bounds.authority(&parts) {
                 let refused = shared.refuse(problem.into());
