@@ -20,7 +20,7 @@ mod refused;
 mod scratches;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "secrets", feature = "present"))]
+#[cfg(feature = "secrets")]
 mod whole;
 
 pub use authenticate::{
