@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use m2m_secrets::{
-    ApiKeyId, HttpKeyError, HttpKeySetError, HttpRequest, HttpSignatureKey, HttpSignatureKeys,
-    HttpVerifyingKeys, KeyVersion, Rehash, RequestKey, RequestParts, Ring, SecretName,
-    SecretVersion, VerifiedKey,
+    ApiKeyId, HttpCoverage, HttpKeyError, HttpKeySetError, HttpRequest, HttpSignatureKey,
+    HttpSignatureKeys, HttpVerifyingKeys, KeyVersion, Rehash, RequestKey, RequestParts, Ring,
+    SecretName, SecretVersion, VerifiedKey,
 };
 use m2m_types::{Live, ServiceId, Timestamp};
 
@@ -226,6 +226,7 @@ pub struct SignatureProof {
     pub(crate) key_id: Box<str>,
     pub(crate) version: Option<SecretVersion>,
     pub(crate) signed_at: Timestamp,
+    pub(crate) coverage: Option<HttpCoverage>,
 }
 
 impl SignatureProof {
@@ -247,5 +248,10 @@ impl SignatureProof {
     /// When.
     pub const fn signed_at(&self) -> Timestamp {
         self.signed_at
+    }
+
+    /// What it covers; [`None`] for the compact form, which covers method, authority, path, query and body.
+    pub const fn coverage(&self) -> Option<HttpCoverage> {
+        self.coverage
     }
 }

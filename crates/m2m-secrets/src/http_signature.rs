@@ -2,6 +2,7 @@
 
 mod base;
 mod component;
+mod coverage;
 #[cfg(feature = "http")]
 mod http_crate;
 mod input;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use base::{MAX_SIGNATURE_BASE_BYTES, SignatureBaseError, signature_base};
 pub use component::{ComponentError, MAX_COMPONENTS};
+pub use coverage::HttpCoverage;
 pub use input::{MAX_SIGNATURE_FIELD_BYTES, MAX_SIGNATURE_LABELS, SignatureFieldError};
 pub use keys::{
     HttpKeyError, HttpKeySetError, HttpSignatureAlgorithm, HttpSignatureKey, HttpSignatureKeys,
@@ -25,6 +27,9 @@ pub use sign::{HttpSignError, HttpSignatureFields, HttpSigner, HttpSigningKey};
 pub use verify::{HttpSignatureError, HttpSignatureScratch, VerifiedMessage};
 
 pub(crate) use structured::{Bare, Cursor, Malformed};
+
+/// `Content-Digest`, as a component is called.
+const DIGEST_FIELD: &[u8] = crate::CONTENT_DIGEST.as_bytes();
 
 /// The header that says what is signed (RFC 9421 §4.1).
 pub const SIGNATURE_INPUT: &str = "signature-input";

@@ -39,12 +39,13 @@ pub use content_digest::{
     MAX_CONTENT_DIGEST_BYTES,
 };
 pub use http_signature::{
-    ComponentError, HttpKeyError, HttpKeySetError, HttpMessage, HttpPolicyError, HttpRequest,
-    HttpResponse, HttpSignError, HttpSignatureAlgorithm, HttpSignatureError, HttpSignatureFields,
-    HttpSignatureKey, HttpSignatureKeys, HttpSignaturePolicy, HttpSignatureScratch, HttpSigner,
-    HttpSigningKey, HttpVerifyingKeys, MAX_COMPONENTS, MAX_HTTP_SIGNATURE_KEYS,
-    MAX_SIGNATURE_BASE_BYTES, MAX_SIGNATURE_FIELD_BYTES, MAX_SIGNATURE_LABELS, SIGNATURE,
-    SIGNATURE_INPUT, SignatureBaseError, SignatureFieldError, VerifiedMessage, signature_base,
+    ComponentError, HttpCoverage, HttpKeyError, HttpKeySetError, HttpMessage, HttpPolicyError,
+    HttpRequest, HttpResponse, HttpSignError, HttpSignatureAlgorithm, HttpSignatureError,
+    HttpSignatureFields, HttpSignatureKey, HttpSignatureKeys, HttpSignaturePolicy,
+    HttpSignatureScratch, HttpSigner, HttpSigningKey, HttpVerifyingKeys, MAX_COMPONENTS,
+    MAX_HTTP_SIGNATURE_KEYS, MAX_SIGNATURE_BASE_BYTES, MAX_SIGNATURE_FIELD_BYTES,
+    MAX_SIGNATURE_LABELS, SIGNATURE, SIGNATURE_INPUT, SignatureBaseError, SignatureFieldError,
+    VerifiedMessage, signature_base,
 };
 pub use key_table::{
     KeyRefusal, KeyRejection, KeyTable, KeyTableError, MAX_TABLE_KEYS, Rehash, TracedKey,

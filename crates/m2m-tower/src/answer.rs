@@ -43,7 +43,11 @@ const PAUSE: u64 = 1;
 
 /// The answer to a request that was refused.
 pub(crate) fn answer(refused: &Refused, is_grpc: bool) -> Response<WholeBody> {
-    answer_to(refused.rejection(), refused.remedy(), is_grpc)
+    let mut response = answer_to(refused.rejection(), refused.remedy(), is_grpc);
+    if let (Refused::Request(problem), false) = (refused, is_grpc) {
+        *response.status_mut() = problem.status();
+    }
+    response
 }
 
 /// The same for who knows no more than this; no rejection is a request that is none.

@@ -1,8 +1,14 @@
 //! `Authenticate`: the layer that asks a guard before anything behind it runs.
 
 mod service;
+#[cfg(feature = "secrets")]
+mod signed;
 
 pub use service::{AuthenticateFuture, Authenticated};
+#[cfg(feature = "secrets")]
+pub use signed::{
+    AuthenticateSigned, AuthenticatedSigned, SignedFuture, SignedRequests, UnsignedPart,
+};
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,6 +79,15 @@ where
     fn describe<'r>(&'r self, request: &'r Parts) -> Call<'r> {
         self(request)
     }
+}
+
+/// What came with a request besides what its head says by itself.
+#[derive(Clone, Copy, Default)]
+struct Besides<'a> {
+    presented: Presented<'a>,
+    /// Whether something follows the head, which a signature then has to cover.
+    #[cfg(feature = "secrets")]
+    has_content: bool,
 }
 
 fn method_and_path(request: &Parts) -> Call<'_> {
@@ -148,22 +163,36 @@ impl<S> Layer<S> for Authenticate {
 
 impl fmt::Debug for Authenticate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticate")
+        let mut shown = f.debug_struct("Authenticate");
+        shown
             .field("guard", &self.shared.guard)
-            .field("mode", &self.shared.mode)
-            .finish_non_exhaustive()
+            .field("mode", &self.shared.mode);
+        #[cfg(feature = "tls")]
+        shown.field("proxies", &self.shared.proxies);
+        shown.finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// Whether the request goes on. If so, who sends it is among its extensions.
     fn check(&self, parts: &mut Parts) -> Result<(), Refused> {
+        self.conclude(parts, |shared, parts, now| {
+            shared.admit(parts, Besides::default(), now)
+        })
+    }
+
+    /// As [`Shared::check`], for who is asked otherwise.
+    fn conclude(
+        &self,
+        parts: &mut Parts,
+        ask: impl FnOnce(&Self, &Parts, Timestamp) -> Result<Caller, Refused>,
+    ) -> Result<(), Refused> {
         // What somebody else put there is not ours.
         parts.extensions.remove::<Caller>();
         parts.extensions.remove::<NotAdmitted>();
         let now = self.clock.now();
         let result = match now {
-            Ok(now) => self.admit(parts, now),
+            Ok(now) => ask(self, parts, now),
             Err(error) => Err(Refused::Clock(error)),
         };
         drop_claims(parts);
@@ -185,7 +214,13 @@ impl Shared {
         }
     }
 
-    fn admit(&self, parts: &Parts, now: Timestamp) -> Result<Caller, Refused> {
+    /// Asks about what is in the head, and about what came besides.
+    fn admit(
+        &self,
+        parts: &Parts,
+        besides: Besides<'_>,
+        now: Timestamp,
+    ) -> Result<Caller, Refused> {
         // Routers and decisions must not differ on what is asked for.
         if let Some(problem) = CanonicalPath::parse(parts.uri.path()).err() {
             let is_asterisk = parts.uri.path() == "*"; // OPTIONS * (RFC 9112 §3.2.4)
@@ -195,17 +230,18 @@ impl Shared {
         }
         let token = bearer_token(parts)?;
         self.scratches
-            .with(|scratch| self.ask(parts, token, now, scratch))
+            .with(|scratch| self.ask(parts, besides, token, now, scratch))
     }
 
     fn ask(
         &self,
         parts: &Parts,
+        besides: Besides<'_>,
         token: Option<&str>,
         now: Timestamp,
         scratch: &mut GuardScratch,
     ) -> Result<Caller, Refused> {
-        let mut presented = Presented::nothing();
+        let mut presented = besides.presented;
         if let Some(token) = token {
             presented = presented.with_token(token);
         }
@@ -230,6 +266,10 @@ impl Shared {
             call = call.from_address(address.ip().to_canonical());
         }
         let admitted = self.guard.admit(&presented, &call, now, scratch)?;
+        #[cfg(feature = "secrets")]
+        if let Some(proof) = admitted.signature() {
+            signed::check_coverage(proof, parts, besides.has_content)?;
+        }
         admitted.to_caller().map_err(|_| Refused::Name)
     }
 
@@ -239,7 +279,7 @@ impl Shared {
         &self,
         parts: &'p Parts,
         now: Timestamp,
-    ) -> Result<Option<std::borrow::Cow<'p, m2m_pki::VerifiedPeer>>, Refused> {
+    ) -> Result<Option<AtOtherEnd<'p>>, Refused> {
         let Some(connected) = parts.extensions.get::<crate::ConnectedPeer>() else {
             return Ok(None);
         };
@@ -248,9 +288,28 @@ impl Shared {
         match &self.proxies {
             Some(proxies) if proxies.has(peer) => {
                 let forwarded = proxies.forwarded(&parts.headers, now)?;
-                Ok(forwarded.map(std::borrow::Cow::Owned))
+                Ok(forwarded.map(AtOtherEnd::OfProxy))
             }
-            _ => Ok(Some(std::borrow::Cow::Borrowed(peer))),
+            _ => Ok(Some(AtOtherEnd::OfConnection(peer))),
+        }
+    }
+}
+
+/// The peer of the connection, or one that a proxy forwarded.
+#[cfg(feature = "tls")]
+enum AtOtherEnd<'p> {
+    OfConnection(&'p m2m_pki::VerifiedPeer),
+    OfProxy(Arc<m2m_pki::VerifiedPeer>),
+}
+
+#[cfg(feature = "tls")]
+impl std::ops::Deref for AtOtherEnd<'_> {
+    type Target = m2m_pki::VerifiedPeer;
+
+    fn deref(&self) -> &m2m_pki::VerifiedPeer {
+        match self {
+            Self::OfConnection(peer) => peer,
+            Self::OfProxy(peer) => peer,
         }
     }
 }

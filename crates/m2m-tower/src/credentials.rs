@@ -2,7 +2,7 @@
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 use m2m_guard::PathProblem;
 
 /// What is wrong with a request before anybody asks who sent it. For operators; the sender is told that
@@ -37,6 +37,39 @@ pub enum RequestProblem {
     /// A proxy that may forward identities forwards none that can be read.
     #[error("forwarded identity: {0}")]
     Forwarded(&'static str),
+    /// The header of the compact signature stands more than once.
+    #[cfg(feature = "secrets")]
+    #[error("`m2m-signature` stands {count} times")]
+    SignatureRepeated {
+        /// How often.
+        count: usize,
+    },
+    /// The request is signed in two ways, of which one alone would be looked at.
+    #[cfg(feature = "secrets")]
+    #[error("the request is signed by RFC 9421 and in the compact form")]
+    SignatureForms,
+    /// A signed request names no host, two, or one that is not this service.
+    #[cfg(feature = "secrets")]
+    #[error("the request is signed for another service, or does not say for which")]
+    SignatureAuthority,
+    /// The content of a signed request is longer than what is read.
+    #[cfg(feature = "secrets")]
+    #[error("the content of a signed request is longer than {limit} bytes")]
+    ContentTooLong {
+        /// How much is read.
+        limit: usize,
+    },
+    /// The content of a signed request did not come in time.
+    #[cfg(feature = "secrets")]
+    #[error("the content of a signed request took longer than {limit:?}")]
+    ContentSlow {
+        /// How long it may take.
+        limit: std::time::Duration,
+    },
+    /// The content of a signed request did not come whole, or has trailers, which nobody signed.
+    #[cfg(feature = "secrets")]
+    #[error("the content of a signed request broke off, or has trailers")]
+    ContentBroken,
 }
 
 impl RequestProblem {
@@ -50,6 +83,29 @@ impl RequestProblem {
             Self::ApiKeyRepeated { .. } => "api_key_repeated",
             Self::Path(_) => "path",
             Self::Forwarded(_) => "forwarded",
+            #[cfg(feature = "secrets")]
+            Self::SignatureRepeated { .. } => "signature_repeated",
+            #[cfg(feature = "secrets")]
+            Self::SignatureForms => "signature_forms",
+            #[cfg(feature = "secrets")]
+            Self::SignatureAuthority => "signature_authority",
+            #[cfg(feature = "secrets")]
+            Self::ContentTooLong { .. } => "content_too_long",
+            #[cfg(feature = "secrets")]
+            Self::ContentSlow { .. } => "content_slow",
+            #[cfg(feature = "secrets")]
+            Self::ContentBroken => "content_broken",
+        }
+    }
+
+    /// What its sender is answered (RFC 9110 §15.5).
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            #[cfg(feature = "secrets")]
+            Self::ContentTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            #[cfg(feature = "secrets")]
+            Self::ContentSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -97,7 +153,7 @@ pub(crate) fn only<'h>(
 }
 
 /// `token68` (RFC 9110 §11.2), of which `b64token` is another name.
-fn is_token68(byte: u8) -> bool {
+pub(crate) fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 

@@ -1,5 +1,6 @@
 //! `TrustedProxies`: who may say by a header which certificate its client showed.
 
+mod remembered;
 mod rfc9440;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use m2m_pki::{Certificate, ChainVerifier, CrlSet, PeerRole, TrustBundles, VerifiedPeer};
 use m2m_types::{Live, ServiceId, Timestamp};
-use rustls_pki_types::CertificateDer;
 
+use self::remembered::Remembered;
 use crate::credentials::{RequestProblem, only};
 use crate::headers::{CLIENT_CERT, CLIENT_CERT_CHAIN, XFCC};
 use crate::refused::Refused;
@@ -31,6 +32,10 @@ const MAX_CERTIFICATES: usize = 10;
 /// such headers are taken away unread.
 ///
 /// A proxy that forwards no certificate is not its client: the request then comes without one.
+///
+/// A chain that held is remembered, by the very bytes that were forwarded, so that its signatures are not
+/// checked for each request. Dates, revocation and the authority are; and when the bundles are replaced
+/// everything is forgotten.
 pub struct TrustedProxies {
     proxies: HashSet<ServiceId>,
     form: ForwardedForm,
@@ -38,6 +43,7 @@ pub struct TrustedProxies {
     bundles: Arc<Live<TrustBundles>>,
     crls: Arc<Live<CrlSet>>,
     intermediates: Option<Arc<Live<Vec<Certificate>>>>,
+    remembered: Remembered,
 }
 
 /// How a proxy forwards what its client showed. It must remove the header if a client sends it, as every
@@ -53,8 +59,11 @@ pub enum ForwardedForm {
 }
 
 impl TrustedProxies {
+    /// How many clients are remembered: 4 KiB each, and a proxy seldom has more at once.
+    pub const REMEMBERED: usize = 1024;
+
     /// No proxy yet. Clients are those that `verifier` takes, by `bundles` and `crls` as they are at each
-    /// request. One of their signatures is checked for each.
+    /// request.
     pub fn new(
         form: ForwardedForm,
         verifier: ChainVerifier,
@@ -68,7 +77,20 @@ impl TrustedProxies {
             bundles,
             crls,
             intermediates: None,
+            remembered: Remembered::new(Self::REMEMBERED),
         }
+    }
+
+    /// Remembers at most `clients`; with 0, every signature is checked for every request.
+    #[must_use]
+    pub fn with_remembered(mut self, clients: usize) -> Self {
+        self.remembered = Remembered::new(clients);
+        self
+    }
+
+    /// How many clients are remembered now.
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
     }
 
     /// `proxy` may forward.
@@ -100,29 +122,34 @@ impl TrustedProxies {
         &self,
         headers: &HeaderMap,
         now: Timestamp,
-    ) -> Result<Option<VerifiedPeer>, Refused> {
-        let chain = match self.form {
-            ForwardedForm::ClientCert => {
-                let (leaf, others) = (
-                    header(headers, &CLIENT_CERT)?,
-                    header(headers, &CLIENT_CERT_CHAIN)?,
-                );
-                rfc9440::chain(leaf, others)
-            }
-            ForwardedForm::ForwardedClientCert => xfcc::chain(header(headers, &XFCC)?),
+    ) -> Result<Option<Arc<VerifiedPeer>>, Refused> {
+        let (leaf, others) = match self.form {
+            ForwardedForm::ClientCert => (
+                header(headers, &CLIENT_CERT)?,
+                header(headers, &CLIENT_CERT_CHAIN)?,
+            ),
+            ForwardedForm::ForwardedClientCert => (header(headers, &XFCC)?, None),
         };
-        let chain = chain.map_err(RequestProblem::Forwarded)?;
+        // A header has no line end in it, so no two pairs of headers have one text.
+        let joined = others.map(|others| [leaf.unwrap_or_default(), b"\n", others].concat());
+        let text = joined.as_deref().or(leaf).unwrap_or_default();
+        // Before the bundles: what is stamped with it is forgotten too early rather than too late.
+        let generation = self.bundles.version();
+        let (bundles, crls) = (self.bundles.load(), self.crls.load());
+        if let Some(known) = self.remembered.find(text, generation)
+            && known.recheck(&bundles, &crls, now).is_ok()
+        {
+            return Ok(Some(known));
+        }
+        // Not known, or no longer good by the path that was; there may be another by now.
+        let chain = match self.form {
+            ForwardedForm::ClientCert => rfc9440::chain(leaf, others),
+            ForwardedForm::ForwardedClientCert => xfcc::chain(leaf),
+        };
+        let mut chain = chain.map_err(RequestProblem::Forwarded)?;
         if chain.is_empty() {
             return Ok(None);
         }
-        self.verify(chain, now).map(Some)
-    }
-
-    fn verify(
-        &self,
-        mut chain: Vec<CertificateDer<'static>>,
-        now: Timestamp,
-    ) -> Result<VerifiedPeer, Refused> {
         if let Some(intermediates) = &self.intermediates {
             for known in intermediates.load().iter().map(Certificate::der) {
                 if chain.len() < MAX_CERTIFICATES && !chain.contains(known) {
@@ -130,10 +157,13 @@ impl TrustedProxies {
                 }
             }
         }
-        let (bundles, crls) = (self.bundles.load(), self.crls.load());
-        self.verifier
+        let verified = self
+            .verifier
             .verify(&chain, PeerRole::Client, &bundles, &crls, now)
-            .map_err(Refused::Forwarded)
+            .map_err(Refused::Forwarded)?;
+        let verified = Arc::new(verified);
+        self.remembered.remember(text, generation, &verified);
+        Ok(Some(verified))
     }
 }
 
@@ -142,6 +172,7 @@ impl fmt::Debug for TrustedProxies {
         f.debug_struct("TrustedProxies")
             .field("proxies", &self.proxies)
             .field("form", &self.form)
+            .field("remembered", &self.remembered)
             .finish_non_exhaustive()
     }
 }

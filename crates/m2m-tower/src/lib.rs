@@ -13,14 +13,22 @@ mod fetch;
 #[cfg(feature = "tls")]
 mod forwarded;
 mod headers;
+#[cfg(feature = "present")]
+mod present;
 mod published;
 mod refused;
 mod scratches;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "secrets")]
+mod whole;
 
 pub use authenticate::{
     Authenticate, AuthenticateFuture, Authenticated, DescribeCall, NotAdmitted,
+};
+#[cfg(feature = "secrets")]
+pub use authenticate::{
+    AuthenticateSigned, AuthenticatedSigned, SignedFuture, SignedRequests, UnsignedPart,
 };
 pub use body::{GuardedBody, WholeBody};
 #[cfg(feature = "tls")]
@@ -36,6 +44,16 @@ pub use fetch::{
 };
 #[cfg(feature = "tls")]
 pub use forwarded::{ForwardedForm, TrustedProxies};
+#[cfg(all(feature = "present", feature = "tls"))]
+pub use present::{ClientBody, ClientError, OriginClient};
+#[cfg(feature = "present")]
+pub use present::{
+    FreshToken, MintSource, MintSourceError, NotSent, Origin, OriginError, Present, PresentError,
+    PresentFuture, Presenting, RefreshEvent, RefreshFailure, Refresher, TokenDemand,
+    TokenFormError, TokenSource, Tokens,
+};
+#[cfg(all(feature = "present", feature = "secrets"))]
+pub use present::{RequestSigner, RequestSignerError, SignFuture, SignRequests, Signing};
 pub use published::Published;
 pub use refused::Refused;
 #[cfg(feature = "tls")]

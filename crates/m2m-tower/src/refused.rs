@@ -27,6 +27,24 @@ pub enum Refused {
     #[cfg(feature = "tls")]
     #[error("forwarded certificate: {0}")]
     Forwarded(m2m_pki::ChainError),
+    /// The signature of the request holds, and leaves out a part of it that anybody could then change.
+    #[cfg(feature = "secrets")]
+    #[error("signature: it does not cover {part}")]
+    Unsigned {
+        /// What.
+        part: crate::UnsignedPart,
+    },
+    /// The content of a signed request is not the one that was signed.
+    #[cfg(feature = "secrets")]
+    #[error("signed content: {0}")]
+    Content(m2m_secrets::ContentDigestError),
+    /// As much content of signed requests is being read as may be.
+    #[cfg(feature = "secrets")]
+    #[error("content of signed requests: all of the {total} bytes are taken")]
+    ContentRoom {
+        /// How much there may be.
+        total: usize,
+    },
     /// What time it is is not known.
     #[error("{0}")]
     Clock(ClockError),
@@ -43,6 +61,10 @@ impl Refused {
             Self::Guard(refusal) => Some(refusal.rejection()),
             #[cfg(feature = "tls")]
             Self::Connection(_) | Self::Forwarded(_) => Some(Rejection::Unauthenticated),
+            #[cfg(feature = "secrets")]
+            Self::Unsigned { .. } | Self::Content(_) => Some(Rejection::Unauthenticated),
+            #[cfg(feature = "secrets")]
+            Self::ContentRoom { .. } => Some(Rejection::Unavailable),
             Self::Clock(_) | Self::Name => Some(Rejection::Unavailable),
         }
     }
@@ -64,6 +86,12 @@ impl Refused {
             Self::Connection(_) => "connection",
             #[cfg(feature = "tls")]
             Self::Forwarded(_) => "forwarded_certificate",
+            #[cfg(feature = "secrets")]
+            Self::Unsigned { .. } => "unsigned",
+            #[cfg(feature = "secrets")]
+            Self::Content(_) => "content",
+            #[cfg(feature = "secrets")]
+            Self::ContentRoom { .. } => "content_room",
             Self::Clock(_) => "clock",
             Self::Name => "name",
         }

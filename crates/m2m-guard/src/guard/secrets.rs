@@ -41,6 +41,7 @@ impl Guard {
                     key_id: verified.key_id().into(),
                     version: Some(verified.version()),
                     signed_at: verified.time(),
+                    coverage: None,
                 })
             }
             Form::Http(request) => {
@@ -57,6 +58,7 @@ impl Guard {
                     key_id: verified.key_id().into(),
                     version: None,
                     signed_at: verified.created(),
+                    coverage: Some(verified.coverage()),
                 })
             }
         }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use m2m_types::Timestamp;
 
 use super::base::{SignatureBaseError, write_base};
+use super::coverage::HttpCoverage;
 use super::input::{Input, Labels, SignatureFieldError};
 use super::keys::{HttpKeyError, HttpVerifyingKeys};
 use super::message::{HttpMessage, HttpRequest};
@@ -38,6 +39,7 @@ pub struct VerifiedMessage<'a> {
     key_id: &'a str,
     tag: Option<&'a [u8]>,
     created: Timestamp,
+    coverage: HttpCoverage,
 }
 
 impl HttpSignaturePolicy {
@@ -168,6 +170,7 @@ impl HttpSignaturePolicy {
             key_id,
             tag: input.tag,
             created,
+            coverage: HttpCoverage::of(&input.components),
         })
     }
 
@@ -234,6 +237,11 @@ impl<'a> VerifiedMessage<'a> {
     /// When it was made.
     pub fn created(&self) -> Timestamp {
         self.created
+    }
+
+    /// Which of the parts that matter in every request it covers, whatever the policy demanded.
+    pub fn coverage(&self) -> HttpCoverage {
+        self.coverage
     }
 }
 
