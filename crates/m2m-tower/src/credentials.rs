@@ -40,17 +40,15 @@ pub enum RequestProblem {
 }
 
 impl RequestProblem {
-    /// A stable word for metrics.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::AuthorizationRepeated { .. } => "authorization_repeated",
-            Self::AuthorizationForm => "authorization_form",
-            Self::AuthorizationScheme => "authorization_scheme",
-            Self::TokenInQuery => "token_in_query",
-            Self::ApiKeyRepeated { .. } => "api_key_repeated",
-            Self::Path(_) => "path",
-            Self::Forwarded(_) => "forwarded",
-        }
+    m2m_types::codes! {
+        pub fn code;
+        Self::AuthorizationRepeated { .. } => "authorization_repeated",
+        Self::AuthorizationForm => "authorization_form",
+        Self::AuthorizationScheme => "authorization_scheme",
+        Self::TokenInQuery => "token_in_query",
+        Self::ApiKeyRepeated { .. } => "api_key_repeated",
+        Self::Path(_) => "path",
+        Self::Forwarded(_) => "forwarded",
     }
 }
 

@@ -13,6 +13,7 @@ mod fetch;
 #[cfg(feature = "tls")]
 mod forwarded;
 mod headers;
+mod observe;
 mod published;
 mod refused;
 mod scratches;
@@ -36,6 +37,9 @@ pub use fetch::{
 };
 #[cfg(feature = "tls")]
 pub use forwarded::{ForwardedForm, TrustedProxies};
+#[cfg(feature = "metrics")]
+pub use observe::{MetricInfo, MetricKind, Metrics, StoreMetrics};
+pub use observe::{Task, TaskReporter};
 pub use published::Published;
 pub use refused::Refused;
 #[cfg(feature = "tls")]
