@@ -93,7 +93,6 @@ fn api_003_there_is_no_serialize() {
 /// Fails to compile if a type is `Clone`: then `f` is ambiguous.
 macro_rules! is_not_clone {
     ($($type:ty),+) => {$({
-        #[expect(dead_code, reason = "only its ambiguity counts")]
         trait Ambiguous<A> { fn f() {} }
         impl<T: ?Sized> Ambiguous<()> for T {}
         struct Cloned;

@@ -520,13 +520,27 @@ async fn dos_005_handshakes_are_counted_and_an_observer_that_panics_changes_none
     let layer = layer(&world, &orders).with_metrics(&metrics);
     let address = serve_by(acceptor, layer).await;
     let (billing, own) = pki.machine(BILLING);
-    let (stranger, _) = Pki::new(&world.clock).machine(BILLING);
+    // It trusts the service, and the service knows nothing of its authority.
+    let stranger = {
+        let elsewhere = Pki::new(&world.clock);
+        let (leaf, key) = elsewhere.leaf(BILLING);
+        let anchors = [&pki, &elsewhere].map(|pki| pki.authority.certificate().clone());
+        let bundle = TrustBundle::new("example.org".parse().unwrap(), anchors);
+        let identity = Identity::new(vec![leaf], key).unwrap();
+        let material = Material::new(identity, TrustBundles::new().with(bundle), CrlSet::new());
+        let clock = Arc::<ManualClock>::clone(&world.clock);
+        LiveTls::builder(material, rule(), clock).build().unwrap()
+    };
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = connect(&billing, address).await.unwrap();
         assert_eq!(ask(&mut client, None, &[]).await.unwrap().0, 200);
         clients.push(client);
-        assert!(connect(&stranger, address).await.is_err());
+        let answer = match connect(&stranger, address).await {
+            Ok(mut client) => ask(&mut client, None, &[]).await, // it is told after its own part
+            Err(_) => None,
+        };
+        assert_eq!(answer, None);
     }
     // An update that closes them is whole, and the next one is taken too.
     let crl = pki.crl(&own);

@@ -35,14 +35,22 @@ impl Bridge {
             Some(Unit::Bytes) => "By",
             _ => "1",
         };
-        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut described = self
+            .described
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         described.insert(key.as_str().to_owned(), (unit, description));
     }
 
     fn description(&self, key: &Key) -> (&'static str, String) {
-        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let described = self
+            .described
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let found = described.get(key.name());
-        found.map_or(("1", String::new()), |(unit, text)| (unit, text.to_string()))
+        found.map_or(("1", String::new()), |(unit, text)| {
+            (unit, text.to_string())
+        })
     }
 }
 
@@ -88,7 +96,8 @@ impl GaugeHandle {
             .bits
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         let bits = changed.unwrap_or_else(|bits| bits);
-        self.gauge.record(change(f64::from_bits(bits)), &self.attributes);
+        self.gauge
+            .record(change(f64::from_bits(bits)), &self.attributes);
     }
 }
 

@@ -17,9 +17,7 @@ use http_body_util::Empty;
 use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
 use m2m_guard::{AllowList, Freshness, Grant, Guard, LastConfirmed, Resources};
 use m2m_revoke::{Revocations, Target};
-use m2m_token::{
-    Audience, Issuers, Minter, SigningKeyRing, TokenRequest, TokenType, Verifier,
-};
+use m2m_token::{Audience, Issuers, Minter, SigningKeyRing, TokenRequest, TokenType, Verifier};
 use m2m_tower::{Authenticate, Metrics, Task, TaskReporter};
 use m2m_types::{Clock, SystemClock, Timestamp};
 use opentelemetry::metrics::MeterProvider as _;

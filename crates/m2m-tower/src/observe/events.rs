@@ -4,6 +4,7 @@
 //! where spans are left cannot be seen to. Events name their span instead.
 
 use std::fmt;
+#[cfg(feature = "tls")]
 use std::time::Duration;
 
 use m2m_guard::{Age, Basis, Caller, Rejection};
