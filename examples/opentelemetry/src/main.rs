@@ -181,19 +181,21 @@ fn of(attribute: &opentelemetry::KeyValue) -> String {
     format!("{}={}", attribute.key, attribute.value)
 }
 
+/// Where in the source it stands, and how long it was at work, is not.
+fn is_of_interest(attribute: &opentelemetry::KeyValue) -> bool {
+    let key = attribute.key.as_str();
+    let prefixes = ["code.", "thread.", "target", "busy_ns", "idle_ns"];
+    !prefixes.iter().any(|prefix| key.starts_with(prefix))
+}
+
 fn shown(span: &SpanData) -> String {
     let mut text = span.name.to_string();
-    for attribute in &span.attributes {
-        // Where in the source it stands is of no interest here.
-        if !["code.", "thread.", "target", "busy_ns", "idle_ns"]
-            .iter()
-            .any(|prefix| attribute.key.as_str().starts_with(prefix))
-        {
-            text += &format!(" {}", of(attribute));
-        }
+    for attribute in span.attributes.iter().filter(|it| is_of_interest(it)) {
+        text += &format!(" {}", of(attribute));
     }
     for event in span.events.iter() {
-        let attributes: Vec<_> = event.attributes.iter().map(of).collect();
+        let attributes = event.attributes.iter().filter(|it| is_of_interest(it));
+        let attributes: Vec<_> = attributes.map(of).collect();
         text += &format!("\n    ! {} {}", event.name, attributes.join(" "));
     }
     text

@@ -137,7 +137,7 @@ pub(super) fn task(task: Task, outcome: Outcome, error: Option<&dyn fmt::Display
                 $level,
                 task = task.code(),
                 outcome = outcome.code(),
-                error = error.map(display),
+                reason = error.map(display),
                 left_out,
             )
         };
@@ -190,7 +190,7 @@ pub(crate) fn not_accepted(
             outcome,
             took_seconds = took,
             left_out,
-            error = %error,
+            reason = %error,
         );
     });
 }

@@ -9,6 +9,7 @@
 
 mod cost;
 mod harm;
+#[cfg(all(feature = "secrets", feature = "tls"))]
 mod page;
 mod recorder;
 mod subscriber;
@@ -334,7 +335,7 @@ fn tasks_tell_how_their_runs_end() {
     assert_eq!(watched.recording.gauge(last), now().unix_seconds() as f64);
     let events = seen.events();
     assert_eq!(events[0].level, Level::DEBUG);
-    assert_eq!(events[1].field("error"), Some("nobody answers"));
+    assert_eq!(events[1].field("reason"), Some("nobody answers"));
     assert_eq!(events[1].field("outcome"), Some("failed"));
     // A hundred a second, and the test may last for some.
     assert!((101..1000).contains(&events.len()), "{}", events.len());
