@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use m2m_types::Timestamp;
 
-use crate::guard::catching;
+use crate::guard::hook::{self, catching};
 use crate::refusal::Refusal;
 
 /// How old what a check goes by may be, before the check says no.
@@ -79,7 +79,7 @@ impl Freshness {
         };
         let age = match source {
             Source::Confirmed(confirmed) => confirmed.age(now),
-            Source::Asked(ask) => catching("a source of ages", || ask(now))?,
+            Source::Asked(ask) => catching(hook::AGES, || ask(now))?,
         };
         Ok(match age {
             Some(age) => (Age::Confirmed(age), limit.filter(|limit| age > *limit)),
@@ -182,6 +182,18 @@ pub enum Basis {
     Crls,
     /// The revocations that all kinds of credentials are looked up in.
     Revocations,
+}
+
+impl Basis {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Keys, Self::Crls, Self::Revocations];
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::Keys => "keys",
+        Self::Crls => "crls",
+        Self::Revocations => "revocations",
+    }
 }
 
 impl fmt::Display for Basis {

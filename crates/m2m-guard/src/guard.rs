@@ -6,6 +6,7 @@
 //! Admitted ◀────────────────────────── decision ◀──────────────────────────────── Proven ◀─┘
 //! ```
 
+pub(crate) mod hook;
 #[cfg(feature = "pki")]
 mod peers;
 mod revoked;
@@ -14,7 +15,6 @@ mod secrets;
 mod who;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use m2m_crypto::CertificateThumbprint;
@@ -22,11 +22,12 @@ use m2m_revoke::{Revocations, Target};
 use m2m_token::{Confirmation, Presenter, Verified, Verifier};
 use m2m_types::Timestamp;
 
+use self::hook::catching;
 use self::revoked::Checked;
 use self::who::Who;
 use crate::builder::GuardBuilder;
 use crate::call::Call;
-use crate::decision::{Decide, Decision, Denial};
+use crate::decision::{Decide, Decision};
 use crate::freshness::{Age, Ages, Basis, Freshness};
 use crate::presented::{Credential, Kinds, Presented};
 use crate::proven::{Admitted, Proven};
@@ -119,13 +120,42 @@ impl Guard {
         let mut ages = Ages::default();
         let proven = match self.prove(presented, now, scratch, &mut ages) {
             Ok(proven) => proven,
-            Err(refusal) => return Err(refusal.with_ages(ages)),
+            Err(refusal) => return Err(told(refusal, presented, ages)),
         };
-        match catching("the decision", || self.decide.decide(&proven, call)) {
-            Ok(Decision::Allow) => Ok(Admitted { proven }),
-            Ok(Decision::Deny(denial)) => Err(denied(denial, ages)),
-            Err(refusal) => Err(refusal.with_ages(ages)),
+        let refusal = match catching(hook::DECISION, || self.decide.decide(&proven, call)) {
+            Ok(Decision::Allow) => return Ok(Admitted { proven }),
+            Ok(Decision::Deny(denial)) => RefusalReason::Denied(denial).into(),
+            Err(panicked) => panicked,
+        };
+        Err(told(of(&proven, refusal), presented, ages))
+    }
+
+    /// How old what it goes by is at `now`, whoever calls: for metrics.
+    pub fn ages(&self, now: Timestamp) -> Ages {
+        let mut ages = Ages::default();
+        let mut look = |basis, freshness: &Freshness| {
+            // A source that panics knows nothing.
+            let age = freshness.look(now).map_or(Age::Never, |(age, _)| age);
+            ages.set(basis, age);
+        };
+        if let Some((_, freshness)) = &self.revocations {
+            look(Basis::Revocations, freshness);
         }
+        if let Some((_, freshness)) = &self.tokens {
+            look(Basis::Keys, freshness);
+        }
+        #[cfg(feature = "pki")]
+        if let Some(peers) = &self.peers {
+            look(Basis::Crls, &peers.crls);
+        }
+        ages
+    }
+
+    /// How full the cache of verified tokens is, for metrics; [`None`] without one. Looks at every place.
+    pub fn cache_figures(&self) -> Option<m2m_token::CacheFigures> {
+        self.tokens
+            .as_ref()
+            .and_then(|(verifier, _)| verifier.cache_figures())
     }
 
     fn prove<'a>(
@@ -196,7 +226,11 @@ impl Guard {
             if let Some(thumbprint) = certificate.as_ref().filter(|it| !is_bound_to(&token, it)) {
                 let target = Target::CertificateThumbprint(thumbprint.as_bytes());
                 // One that is not known better counts as old.
-                reader.check(Credential::Certificate, &target, None)?;
+                let checked = reader.check(Credential::Certificate, &target, None);
+                checked.map_err(|refusal| match &token {
+                    Some(token) => of_subject(token, refusal),
+                    None => refusal,
+                })?;
             }
             #[cfg(feature = "pki")]
             if let Some(peer) = presented.peer {
@@ -273,13 +307,6 @@ impl Guard {
     }
 }
 
-/// Asks code of the application. Nothing here is left half changed if it panics: it is given shared
-/// references alone, and no lock is held.
-#[inline]
-pub(crate) fn catching<T>(hook: &'static str, ask: impl FnOnce() -> T) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(ask)).map_err(|_| RefusalReason::Panicked { hook }.into())
-}
-
 /// Whether the token is bound to this certificate, which was then looked up together with it.
 #[inline]
 fn is_bound_to(token: &Option<Verified<'_>>, certificate: &CertificateThumbprint) -> bool {
@@ -287,6 +314,34 @@ fn is_bound_to(token: &Option<Verified<'_>>, certificate: &CertificateThumbprint
         .as_ref()
         .and_then(|token| token.claims().confirmation());
     confirmation == Some(Confirmation::Certificate(*certificate))
+}
+
+/// The refusal, with what else is known.
+#[cold]
+#[inline(never)]
+fn told(refusal: Refusal, presented: &Presented<'_>, ages: Ages) -> Refusal {
+    #[cfg(feature = "pki")]
+    if let Some(peer) = presented.peer.filter(|_| refusal.reason().is_past_peers()) {
+        return refusal
+            .of_caller(peer.service_id().cloned())
+            .with_ages(ages);
+    }
+    #[cfg(not(feature = "pki"))]
+    let _ = presented;
+    refusal.with_ages(ages)
+}
+
+#[cold]
+#[inline(never)]
+fn of(proven: &Proven<'_>, refusal: Refusal) -> Refusal {
+    refusal.of_caller(proven.service_id().ok().map(|caller| caller.to_owned()))
+}
+
+#[cold]
+#[inline(never)]
+fn of_subject(token: &Verified<'_>, refusal: Refusal) -> Refusal {
+    let subject = token.subject().and_then(|subject| subject.parse().ok());
+    refusal.of_caller(subject)
 }
 
 const NONE: Kinds = Kinds(0);
@@ -302,12 +357,6 @@ fn wrong_kinds(kinds: Kinds, excess: Kinds, lacking: Kinds) -> Refusal {
         (None, None) => RefusalReason::NothingPresented,
     }
     .into()
-}
-
-#[cold]
-#[inline(never)]
-fn denied(denial: Denial, ages: Ages) -> Refusal {
-    Refusal::from(RefusalReason::Denied(denial)).with_ages(ages)
 }
 
 #[cold]

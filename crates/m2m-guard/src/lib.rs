@@ -30,7 +30,7 @@ pub use guard::Guard;
 pub use peers::{LiveTrust, PeerTrust};
 pub use presented::{Credential, Presented};
 pub use proven::{Admitted, Proven};
-pub use refusal::{Disagreement, Refusal, RefusalReason, Rejection};
+pub use refusal::{Check, Disagreement, Refusal, RefusalReason, Rejection};
 pub use scratch::GuardScratch;
 #[cfg(feature = "secrets")]
 pub use secrets::{

@@ -24,14 +24,20 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// A stable word for metrics.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Certificate => "certificate",
-            Self::ApiKey => "api_key",
-            Self::Signature => "signature",
-        }
+    /// Every kind there is.
+    pub const ALL: [Self; 4] = [
+        Self::Token,
+        Self::Certificate,
+        Self::ApiKey,
+        Self::Signature,
+    ];
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::Token => "token",
+        Self::Certificate => "certificate",
+        Self::ApiKey => "api_key",
+        Self::Signature => "signature",
     }
 
     pub(crate) const fn bit(self) -> u8 {
@@ -174,13 +180,6 @@ impl fmt::Debug for Presented<'_> {
 pub(crate) struct Kinds(pub(crate) u8);
 
 impl Kinds {
-    const ALL: [Credential; 4] = [
-        Credential::Token,
-        Credential::Certificate,
-        Credential::ApiKey,
-        Credential::Signature,
-    ];
-
     pub(crate) fn add(&mut self, kind: Credential) {
         self.0 |= kind.bit();
     }
@@ -195,7 +194,9 @@ impl Kinds {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Credential> {
-        Self::ALL.into_iter().filter(move |kind| self.has(*kind))
+        Credential::ALL
+            .into_iter()
+            .filter(move |kind| self.has(*kind))
     }
 }
 

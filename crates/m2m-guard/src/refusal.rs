@@ -1,5 +1,9 @@
 //! `Refusal`: why a call was not admitted, for operators; and `Rejection`, what the caller may learn.
 
+mod words;
+
+pub use words::Check;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -14,7 +18,8 @@ use crate::presented::Credential;
 /// Why a call was not admitted: for logs and operators. The caller gets [`Refusal::rejection`].
 ///
 /// It says which credential or check is at fault and what was expected, never what a credential contains,
-/// and how old what was asked was. [`Refusal::code`] is a stable word for metrics.
+/// and how old what was asked was. [`Refusal::code`] is a stable word for metrics, [`Refusal::detail`] a
+/// second one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     // A refusal is rare, and an answer that is not one should be small.
@@ -25,6 +30,7 @@ pub struct Refusal {
 struct Facts {
     reason: RefusalReason,
     ages: Ages,
+    caller: Option<ServiceId>,
 }
 
 /// What was wrong.
@@ -175,14 +181,12 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The word.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::CredentialRequired => "credential_required",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Forbidden => "forbidden",
-            Self::Unavailable => "unavailable",
-        }
+    m2m_types::codes! {
+        pub fn code;
+        Self::CredentialRequired => "credential_required",
+        Self::Unauthenticated => "unauthenticated",
+        Self::Forbidden => "forbidden",
+        Self::Unavailable => "unavailable",
     }
 }
 
@@ -241,31 +245,51 @@ impl Refusal {
         }
     }
 
-    /// A stable word for metrics and alerts; never renamed, new causes get new ones. What a token was
-    /// refused for is [`VerifyError::code`]; the reason has it.
+    /// A stable word for metrics and alerts: one of [`Refusal::codes`], never renamed.
     pub fn code(&self) -> &'static str {
-        match self.reason() {
-            RefusalReason::NothingPresented => "nothing_presented",
-            RefusalReason::NotTaken { .. } => "not_taken",
-            RefusalReason::Required { .. } => "required",
-            RefusalReason::Stale { .. } => "stale",
-            RefusalReason::Token(_) => "token",
-            #[cfg(feature = "pki")]
-            RefusalReason::Peer(_) => "peer",
-            #[cfg(feature = "pki")]
-            RefusalReason::PeerRole => "peer_role",
-            #[cfg(feature = "secrets")]
-            RefusalReason::ApiKey(_) => "api_key",
-            #[cfg(feature = "secrets")]
-            RefusalReason::SignatureUnknown => "signature_unknown",
-            #[cfg(feature = "secrets")]
-            RefusalReason::Signature(_) | RefusalReason::HttpSignature(_) => "signature",
-            RefusalReason::NotService { .. } => "not_service",
-            RefusalReason::Disagree(_) => "disagree",
-            RefusalReason::Revoked { .. } => "revoked",
-            RefusalReason::Denied(_) => "denied",
-            RefusalReason::Panicked { .. } => "panicked",
-        }
+        self.reason().code()
+    }
+
+    /// A second stable word where the first leaves much open: what a token was refused for
+    /// ([`VerifyError::code`]), which credential is missing, what is stale. Empty where there is nothing to
+    /// add. Like the first it is one of few, whatever strangers send.
+    pub fn detail(&self) -> &'static str {
+        self.reason().detail()
+    }
+
+    /// The check that said no.
+    pub fn check(&self) -> Check {
+        self.reason().check()
+    }
+
+    /// The kind of credential at fault, if it is one.
+    pub fn credential(&self) -> Option<Credential> {
+        self.reason().credential()
+    }
+
+    /// Who called, as far as that was proven when the call was refused: by a certificate that held, or by all
+    /// credentials. What a credential says that did not hold is nobody's name.
+    pub fn caller(&self) -> Option<&ServiceId> {
+        self.facts.caller.as_ref()
+    }
+
+    /// All pairs that [`Refusal::code`] and [`Refusal::detail`] can give, so that metrics can be made of them
+    /// beforehand.
+    ///
+    /// ```
+    /// use m2m_guard::Refusal;
+    ///
+    /// assert!(Refusal::codes().any(|pair| pair == ("token", "expired")));
+    /// assert!(Refusal::codes().any(|pair| pair == ("denied", "")));
+    /// ```
+    pub fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
+        words::codes()
+    }
+
+    #[cold]
+    pub(crate) fn of_caller(mut self, caller: Option<ServiceId>) -> Self {
+        self.facts.caller = self.facts.caller.or(caller);
+        self
     }
 }
 
@@ -293,6 +317,7 @@ impl From<RefusalReason> for Refusal {
             facts: Box::new(Facts {
                 reason,
                 ages: Ages::default(),
+                caller: None,
             }),
         }
     }

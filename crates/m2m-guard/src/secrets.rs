@@ -15,12 +15,12 @@ use m2m_types::{Live, ServiceId, Timestamp};
 const MAX_CALLERS: usize = 1 << 16;
 
 /// A signature over the request, and the request as it came over the wire.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Signed<'a> {
     pub(crate) form: Form<'a>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Form<'a> {
     Compact(&'a [u8], RequestParts<'a>),
     Http(&'a HttpRequest<'a>),
@@ -40,6 +40,16 @@ impl<'a> Signed<'a> {
         Self {
             form: Form::Http(request),
         }
+    }
+}
+
+/// Which form it has, and nothing of the request, whose fields may be credentials.
+impl fmt::Debug for Signed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.form {
+            Form::Compact(..) => "Signed(compact)",
+            Form::Http(_) => "Signed(RFC 9421)",
+        })
     }
 }
 

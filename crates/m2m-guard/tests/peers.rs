@@ -264,6 +264,24 @@ fn pki_061_a_certificate_that_is_revoked_or_expires_refuses_the_next_call_of_an_
 }
 
 #[test]
+fn a_peer_is_named_in_a_refusal_as_soon_as_its_certificate_holds() {
+    let pki = Pki::new();
+    let (world, leaf) = (World::new(), pki.leaf(BILLING));
+    let peer = pki.client(&leaf);
+    let guard = pki.guard(&world);
+    let mut scratch = GuardScratch::new();
+    let mut caller = |presented: &Presented<'_>, now| {
+        let refusal = guard.admit(presented, &READ, now, &mut scratch);
+        let refusal = refusal.unwrap_err();
+        (refusal.code(), refusal.caller().cloned())
+    };
+    let presented = Presented::nothing().with_peer(&peer).with_token("a.b.c");
+    assert_eq!(caller(&presented, now()), ("token", Some(service(BILLING))));
+    let later = leaf.not_after().saturating_add(Duration::from_secs(1));
+    assert_eq!(caller(&presented, later), ("peer", None));
+}
+
+#[test]
 fn a_certificate_is_revoked_by_event_as_well_as_by_list() {
     let pki = Pki::new();
     let leaf = pki.leaf(BILLING);

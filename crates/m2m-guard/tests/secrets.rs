@@ -309,3 +309,60 @@ fn credentials_of_different_machines_are_refused_and_kinds_that_are_not_taken_to
     let shown = format!("{:?} {:?}", with(&own), guard);
     assert!(!shown.contains(&*keys.key), "{shown}");
 }
+
+/// A list is replaced whole, and only by one that was whole.
+#[test]
+fn api_002_a_list_with_one_bad_entry_leaves_the_old_one_in_force() {
+    let (world, keys) = (World::new(), Keys::new());
+    let shared = secret();
+    let ring_of = |name: &str| Arc::new(Live::new(ring(name, &shared)));
+    let callers = CallerSecrets::new()
+        .with_ring(service(BILLING), ring_of("billing"))
+        .unwrap();
+    let callers = Arc::new(Live::new(callers));
+    let guard = guard(&world, |g| {
+        g.with_api_keys(Arc::clone(&keys.table))
+            .with_signed_requests(Arc::clone(&callers), memory())
+    });
+    let by_signature = |at: u64| {
+        let time = self::at(at);
+        let header =
+            sign_request(&ring("billing", &shared), &REQUEST, time, &SystemRandom).unwrap();
+        let presented =
+            Presented::nothing().with_signature(Signed::compact(header.as_bytes(), REQUEST));
+        let mut scratch = GuardScratch::new();
+        guard.admit(&presented, &READ, time, &mut scratch).is_ok()
+    };
+    let by_key = || {
+        let presented = Presented::nothing().with_api_key(keys.key.as_bytes());
+        let mut scratch = GuardScratch::new();
+        guard.admit(&presented, &READ, now(), &mut scratch).is_ok()
+    };
+    assert!(by_signature(0) && by_key());
+
+    // As a configuration is loaded: all of it, and then it is put in force.
+    let reload = |names: &[&str]| -> Result<(), CallerSecretsError> {
+        let mut anew = CallerSecrets::new();
+        for name in names {
+            anew = anew.with_ring(service(SHOP), ring_of(name))?;
+        }
+        callers.store(anew);
+        Ok(())
+    };
+    let name = SecretName::new("shop").unwrap();
+    assert_eq!(
+        reload(&["shop", "stock", "shop"]),
+        Err(CallerSecretsError::Twice { name })
+    );
+    assert!(by_signature(1), "who is not in the bad list is still known");
+    // One client of the table, twice.
+    let anew = keys
+        .table
+        .load()
+        .rebuild([&keys.client, &keys.client], &SystemRandom, now());
+    assert!(anew.is_err());
+    assert!(by_key());
+    // One that is whole is taken.
+    assert_eq!(reload(&["shop", "stock"]), Ok(()));
+    assert!(!by_signature(2));
+}

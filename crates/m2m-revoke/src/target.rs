@@ -138,6 +138,18 @@ impl Kind {
         Self::SecretVersion,
     ];
 
+    m2m_types::codes! {
+        pub fn code;
+        Self::Token => "token",
+        Self::Subject => "subject",
+        Self::Service => "service",
+        Self::Session => "session",
+        Self::Certificate => "certificate",
+        Self::CertificateThumbprint => "certificate_thumbprint",
+        Self::Key => "key",
+        Self::SecretVersion => "secret_version",
+    }
+
     /// The number that stands for this kind in a fingerprint: 1 to 8.
     pub(crate) const fn tag(self) -> u8 {
         self as u8

@@ -31,6 +31,18 @@ pub(crate) struct TokenCache {
     evictions: AtomicU64,
 }
 
+/// How full a cache of verified tokens is; see [`Verifier::cache_figures`](crate::Verifier::cache_figures).
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheFigures {
+    /// How many tokens there is room for.
+    pub places: usize,
+    /// How many are kept, expired ones that were not let go of yet included.
+    pub taken: usize,
+    /// How often one that had not expired was let go of because there was no room.
+    pub evictions: u64,
+}
+
 /// The places in which a token may stand, on one cache line: one step finds all of them.
 #[derive(Default)]
 #[repr(align(64))]
@@ -162,6 +174,16 @@ impl TokenCache {
             .or_else(|| way_of(0))
             .or_else(expired)
             .unwrap_or_else(|| self.evictions.fetch_add(1, Ordering::Relaxed) as usize % WAYS)
+    }
+
+    /// How full it is. Looks at every place.
+    pub(crate) fn figures(&self) -> CacheFigures {
+        let tags = self.sets.iter().flat_map(|set| &set.tags);
+        CacheFigures {
+            places: self.sets.len() * WAYS,
+            taken: tags.filter(|tag| tag.load(Ordering::Relaxed) != 0).count(),
+            evictions: self.evictions.load(Ordering::Relaxed),
+        }
     }
 
     /// Lets go of every token that has expired.

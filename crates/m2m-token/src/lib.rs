@@ -23,6 +23,7 @@ mod unverified;
 mod verified;
 mod verify;
 
+pub use cache::CacheFigures;
 pub use claims::{ClaimError, Claims, Confirmation};
 pub use error::{ClaimName, Found, HeaderProblem, Part, Rejection, VerifyError};
 pub use excerpt::Excerpt;

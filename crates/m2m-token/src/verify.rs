@@ -19,7 +19,7 @@ use m2m_types::{Timestamp, TrustDomain};
 
 use crate::algorithms::AlgorithmSet;
 use crate::base64url::Base64Url;
-use crate::cache::{CachedToken, Grounds, TokenCache};
+use crate::cache::{CacheFigures, CachedToken, Grounds, TokenCache};
 use crate::claims::{self, Bound, Claims};
 use crate::error::{Part, VerifyError};
 use crate::excerpt::Excerpt;
@@ -171,6 +171,12 @@ impl Verifier {
         if let Some(cache) = &self.cache {
             cache.purge(now);
         }
+    }
+
+    /// How full the cache is, for metrics; [`None`] without one. Looks at every place of it, so it is not for
+    /// the way of a call.
+    pub fn cache_figures(&self) -> Option<CacheFigures> {
+        self.cache.as_ref().map(TokenCache::figures)
     }
 
     /// Whether the dates of a cached token hold, and the keys it was verified with are still the

@@ -22,7 +22,8 @@ use tower_layer::Layer;
 use crate::connection::{PeerAddress, PeerThumbprint};
 use crate::credentials::{RequestProblem, bearer_token};
 use crate::headers::drop_claims;
-use crate::refused::{Refused, Watcher};
+use crate::observe::Observed;
+use crate::refused::Refused;
 use crate::scratches::Scratches;
 
 /// Asks a [`Guard`] about each request, before anything behind it runs: who sends it, and whether it may.
@@ -47,7 +48,7 @@ struct Shared {
     api_key: Option<HeaderName>,
     #[cfg(feature = "tls")]
     proxies: Option<Arc<crate::TrustedProxies>>,
-    watcher: Watcher,
+    observed: Observed,
     scratches: Arc<Scratches>,
 }
 
@@ -106,7 +107,7 @@ impl Authenticate {
                 api_key: None,
                 #[cfg(feature = "tls")]
                 proxies: None,
-                watcher: Watcher::new(None),
+                observed: Observed::new(),
                 scratches: Arc::new(Scratches::new()),
             }),
         }
@@ -144,7 +145,22 @@ impl Authenticate {
     /// at most a hundred a second are. It should not block; if it panics, the answer is the same.
     #[must_use]
     pub fn with_observer(self, observe: impl Fn(&Refused, u64) + Send + Sync + 'static) -> Self {
-        self.with(|shared| shared.watcher = Watcher::new(Some(Arc::new(observe))))
+        self.with(|shared| shared.observed.watcher.observe(Arc::new(observe)))
+    }
+
+    /// Counts requests in `metrics`, by what became of them. What is made anew of the layer counts in them too.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(self, metrics: &crate::Metrics) -> Self {
+        self.with(|shared| shared.observed.measure(metrics))
+    }
+
+    /// Emits an event `m2m.refused` for each refusal, at most a hundred a second together with what the observer
+    /// is told, and a span `m2m.admission` at `DEBUG` for each request.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn with_tracing(self) -> Self {
+        self.with(|shared| shared.observed.trace())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -190,6 +206,7 @@ impl Shared {
         // What somebody else put there is not ours.
         parts.extensions.remove::<Caller>();
         parts.extensions.remove::<NotAdmitted>();
+        let begun = self.observed.begin();
         let now = self.clock.now();
         let result = match now {
             Ok(now) => ask(self, parts, now),
@@ -198,17 +215,20 @@ impl Shared {
         drop_claims(parts);
         match result {
             Ok(caller) => {
+                self.observed.admitted(&begun, &caller, now.ok());
                 parts.extensions.insert(caller);
                 Ok(())
             }
             Err(refused) => {
-                self.watcher.tell(&refused, now.ok());
-                match refused.rejection() {
-                    Some(rejection) if self.mode == Mode::Annotate => {
+                let annotation = refused.rejection().filter(|_| self.mode == Mode::Annotate);
+                self.observed
+                    .refused(&begun, &refused, annotation.is_some(), now.ok());
+                match annotation {
+                    Some(rejection) => {
                         parts.extensions.insert(NotAdmitted(rejection));
                         Ok(())
                     }
-                    _ => Err(refused),
+                    None => Err(refused),
                 }
             }
         }

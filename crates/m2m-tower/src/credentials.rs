@@ -73,29 +73,27 @@ pub enum RequestProblem {
 }
 
 impl RequestProblem {
-    /// A stable word for metrics.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::AuthorizationRepeated { .. } => "authorization_repeated",
-            Self::AuthorizationForm => "authorization_form",
-            Self::AuthorizationScheme => "authorization_scheme",
-            Self::TokenInQuery => "token_in_query",
-            Self::ApiKeyRepeated { .. } => "api_key_repeated",
-            Self::Path(_) => "path",
-            Self::Forwarded(_) => "forwarded",
-            #[cfg(feature = "secrets")]
-            Self::SignatureRepeated { .. } => "signature_repeated",
-            #[cfg(feature = "secrets")]
-            Self::SignatureForms => "signature_forms",
-            #[cfg(feature = "secrets")]
-            Self::SignatureAuthority => "signature_authority",
-            #[cfg(feature = "secrets")]
-            Self::ContentTooLong { .. } => "content_too_long",
-            #[cfg(feature = "secrets")]
-            Self::ContentSlow { .. } => "content_slow",
-            #[cfg(feature = "secrets")]
-            Self::ContentBroken => "content_broken",
-        }
+    m2m_types::codes! {
+        pub fn code;
+        Self::AuthorizationRepeated { .. } => "authorization_repeated",
+        Self::AuthorizationForm => "authorization_form",
+        Self::AuthorizationScheme => "authorization_scheme",
+        Self::TokenInQuery => "token_in_query",
+        Self::ApiKeyRepeated { .. } => "api_key_repeated",
+        Self::Path(_) => "path",
+        Self::Forwarded(_) => "forwarded",
+        #[cfg(feature = "secrets")]
+        Self::SignatureRepeated { .. } => "signature_repeated",
+        #[cfg(feature = "secrets")]
+        Self::SignatureForms => "signature_forms",
+        #[cfg(feature = "secrets")]
+        Self::SignatureAuthority => "signature_authority",
+        #[cfg(feature = "secrets")]
+        Self::ContentTooLong { .. } => "content_too_long",
+        #[cfg(feature = "secrets")]
+        Self::ContentSlow { .. } => "content_slow",
+        #[cfg(feature = "secrets")]
+        Self::ContentBroken => "content_broken",
     }
 
     /// What its sender is answered (RFC 9110 §15.5).

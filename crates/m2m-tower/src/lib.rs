@@ -13,6 +13,7 @@ mod fetch;
 #[cfg(feature = "tls")]
 mod forwarded;
 mod headers;
+mod observe;
 #[cfg(feature = "present")]
 mod present;
 mod published;
@@ -44,6 +45,9 @@ pub use fetch::{
 };
 #[cfg(feature = "tls")]
 pub use forwarded::{ForwardedForm, TrustedProxies};
+#[cfg(feature = "metrics")]
+pub use observe::{MetricInfo, MetricKind, Metrics, StoreMetrics};
+pub use observe::{Task, TaskReporter};
 #[cfg(all(feature = "present", feature = "tls"))]
 pub use present::{ClientBody, ClientError, OriginClient};
 #[cfg(feature = "present")]

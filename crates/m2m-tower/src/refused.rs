@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use m2m_guard::{Refusal, Rejection, Remedy};
-use m2m_types::{ClockError, Timestamp};
+use m2m_guard::{Ages, Check, Credential, Refusal, Rejection, Remedy};
+use m2m_types::{ClockError, ServiceId, Timestamp};
 
 use crate::credentials::RequestProblem;
+use crate::observe::{Sampler, quietly};
 
 /// Why a request was not let through: for logs and operators. The client gets a status and a word.
 #[non_exhaustive]
@@ -77,7 +77,7 @@ impl Refused {
         }
     }
 
-    /// A stable word for metrics; never renamed.
+    /// A stable word for metrics and alerts: one of [`Refused::codes`], never renamed.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Request(problem) => problem.code(),
@@ -96,6 +96,87 @@ impl Refused {
             Self::Name => "name",
         }
     }
+
+    /// A second stable word where the first leaves much open; see [`Refusal::detail`]. Empty where there is
+    /// nothing to add.
+    pub fn detail(&self) -> &'static str {
+        match self {
+            Self::Guard(refusal) => refusal.detail(),
+            #[cfg(feature = "tls")]
+            Self::Connection(error) => peer_reason(error),
+            #[cfg(feature = "tls")]
+            Self::Forwarded(error) => error.code(),
+            Self::Request(_) | Self::Clock(_) | Self::Name => "",
+        }
+    }
+
+    /// All pairs that [`Refused::code`] and [`Refused::detail`] can give.
+    pub fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let alone = RequestProblem::CODES.iter().chain(&["clock", "name"]);
+        let pairs = Refusal::codes().chain(alone.map(|code| (*code, "")));
+        #[cfg(feature = "tls")]
+        let pairs = pairs
+            .chain(peer_reasons().map(|detail| ("connection", detail)))
+            .chain(
+                m2m_pki::ChainError::CODES
+                    .iter()
+                    .map(|detail| ("forwarded_certificate", *detail)),
+            );
+        pairs
+    }
+
+    /// The check of the guard that said no, if it came to that.
+    pub fn check(&self) -> Option<Check> {
+        match self {
+            Self::Guard(refusal) => Some(refusal.check()),
+            _ => None,
+        }
+    }
+
+    /// The kind of credential at fault, if it is one.
+    pub fn credential(&self) -> Option<Credential> {
+        match self {
+            Self::Guard(refusal) => refusal.credential(),
+            #[cfg(feature = "tls")]
+            Self::Connection(_) | Self::Forwarded(_) => Some(Credential::Certificate),
+            _ => None,
+        }
+    }
+
+    /// Who called, as far as that was proven; see [`Refusal::caller`].
+    pub fn caller(&self) -> Option<&ServiceId> {
+        match self {
+            Self::Guard(refusal) => refusal.caller(),
+            _ => None,
+        }
+    }
+
+    /// How old what was asked was, if it came to that.
+    pub fn ages(&self) -> Option<&Ages> {
+        match self {
+            Self::Guard(refusal) => Some(refusal.ages()),
+            _ => None,
+        }
+    }
+}
+
+/// What a peer was refused for: what is wrong with its chain, if that is it.
+#[cfg(feature = "tls")]
+pub(crate) fn peer_reason(error: &m2m_pki::tls::PeerError) -> &'static str {
+    match error {
+        m2m_pki::tls::PeerError::Chain(error) => error.code(),
+        error => error.code(),
+    }
+}
+
+/// All that [`peer_reason`] says, each once.
+#[cfg(feature = "tls")]
+pub(crate) fn peer_reasons() -> impl Iterator<Item = &'static str> {
+    let of_chains = m2m_pki::ChainError::CODES;
+    let others = m2m_pki::tls::PeerError::CODES
+        .iter()
+        .filter(|code| **code != "chain" && !of_chains.contains(code));
+    of_chains.iter().chain(others).copied()
 }
 
 impl From<RequestProblem> for Refused {
@@ -110,55 +191,63 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// Tells of refusals: of the first [`Watcher::A_SECOND`] of each second, and of how many there were
-/// besides. A flood of refusals is not to become a flood of log lines.
+/// Tells of refusals: of some in each second, and of how many there were besides ([`Sampler`]). A flood of
+/// refusals is not to become a flood of log lines.
 #[derive(Clone)]
 pub(crate) struct Watcher {
     observe: Option<Observe>,
-    /// The second that is counted, and how many there were in it.
-    counted: Arc<AtomicU64>,
-    unseen: Arc<AtomicU64>,
+    #[cfg(feature = "tracing")]
+    traces: bool,
+    sampler: Sampler,
 }
 
 type Observe = Arc<dyn Fn(&Refused, u64) + Send + Sync>;
 
 impl Watcher {
-    /// How many a second are told of.
-    pub(crate) const A_SECOND: u64 = 100;
-    const COUNT_BITS: u32 = 16;
-
-    pub(crate) fn new(observe: Option<Observe>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            observe,
-            counted: Arc::default(),
-            unseen: Arc::default(),
+            observe: None,
+            #[cfg(feature = "tracing")]
+            traces: false,
+            sampler: Sampler::default(),
         }
     }
 
-    pub(crate) fn tell(&self, refused: &Refused, now: Option<Timestamp>) {
-        let Some(observe) = &self.observe else {
-            return;
-        };
-        if !self.counts(now.map_or(0, Timestamp::unix_seconds)) {
-            self.unseen.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let unseen = self.unseen.swap(0, Ordering::Relaxed);
-        // What it does wrong is not to be the request's fault, nor the connection's.
-        let told = std::panic::AssertUnwindSafe(|| observe(refused, unseen));
-        let _ = std::panic::catch_unwind(told);
+    pub(crate) fn observe(&mut self, observe: Observe) {
+        self.observe = Some(observe);
     }
 
-    /// Whether one more is told of in this second.
-    fn counts(&self, second: u64) -> bool {
-        let count = |before: u64| match before >> Self::COUNT_BITS == second {
-            true if before & ((1 << Self::COUNT_BITS) - 1) >= Self::A_SECOND => None,
-            true => Some(before + 1),
-            false => Some(second << Self::COUNT_BITS | 1),
+    #[cfg(feature = "tracing")]
+    pub(crate) fn trace(&mut self) {
+        self.traces = true;
+    }
+
+    /// Returns whether somebody was told who wanted to be, if anybody did.
+    pub(crate) fn tell(
+        &self,
+        refused: &Refused,
+        is_let_through: bool,
+        now: Option<Timestamp>,
+        #[cfg(feature = "tracing")] span: Option<&crate::observe::Kept>,
+    ) -> bool {
+        let is_watched = self.observe.is_some();
+        #[cfg(feature = "tracing")]
+        let is_watched = is_watched || self.traces;
+        if !is_watched {
+            return true;
+        }
+        let Some(left_out) = self.sampler.take(now.map_or(0, Timestamp::unix_seconds)) else {
+            return false;
         };
-        self.counted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count)
-            .is_ok()
+        if let Some(observe) = &self.observe {
+            quietly(|| observe(refused, left_out));
+        }
+        #[cfg(feature = "tracing")]
+        if self.traces {
+            quietly(|| crate::observe::tell_refused(refused, is_let_through, left_out, span));
+        }
+        let _ = is_let_through;
+        true
     }
 }
 

@@ -5,8 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+use std::time::Instant;
 
 use m2m_pki::tls::{LiveTls, OpenConnection, PeerError};
+#[cfg(feature = "tracing")]
+use m2m_types::ServiceId;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +24,7 @@ use crate::connection::ConnectedPeer;
 pub struct Acceptor {
     tls: LiveTls,
     handshake: Duration,
+    observed: ObservedHandshakes,
 }
 
 /// Why a connection was not accepted: for operators. The client gets an alert.
@@ -49,6 +54,7 @@ impl Acceptor {
         Self {
             tls,
             handshake: Self::HANDSHAKE,
+            observed: ObservedHandshakes::NONE,
         }
     }
 
@@ -59,6 +65,23 @@ impl Acceptor {
         self
     }
 
+    /// Counts handshakes in `metrics`, and how long those took that ended well.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &crate::Metrics) -> Self {
+        self.observed.metrics = Some(metrics.handshakes());
+        self
+    }
+
+    /// Emits an event `m2m.not_accepted` for each connection that is not, at most a hundred a second, and a span
+    /// `m2m.handshake` at `DEBUG` for each handshake.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn with_tracing(mut self) -> Self {
+        self.observed.traces = Some((Instant::now(), crate::observe::Sampler::default()));
+        self
+    }
+
     /// Does the handshake on `stream`, and knows its client from then on. Run it in a task of its own: a
     /// client that says nothing keeps nobody else waiting then.
     ///
@@ -66,6 +89,17 @@ impl Acceptor {
     ///
     /// [`AcceptError`]; the connection is closed.
     pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, ConnectedPeer), AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let begun = self.observed.begin();
+        let result = self.shake(stream).await;
+        let told = result.as_ref().map(|(_, peer)| peer);
+        self.observed.ended(begun, told);
+        result
+    }
+
+    async fn shake<S>(&self, stream: S) -> Result<(TlsStream<S>, ConnectedPeer), AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -89,7 +123,97 @@ impl fmt::Debug for Acceptor {
         f.debug_struct("Acceptor")
             .field("tls", &self.tls)
             .field("handshake", &self.handshake)
-            .finish()
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a handshake ended.
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shaken {
+    Accepted,
+    Failed,
+    Slow,
+    Refused,
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl Shaken {
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 4] = [Self::Accepted, Self::Failed, Self::Slow, Self::Refused];
+
+    m2m_types::codes! {
+        pub(crate) fn code;
+        Self::Accepted => "accepted",
+        Self::Failed => "failed",
+        Self::Slow => "slow",
+        Self::Refused => "refused",
+    }
+}
+
+/// Who is told of handshakes. Nobody is unless somebody asked for it, and then nothing is measured.
+#[derive(Clone)]
+struct ObservedHandshakes {
+    #[cfg(feature = "metrics")]
+    metrics: Option<crate::observe::HandshakeMetrics>,
+    #[cfg(feature = "tracing")]
+    traces: Option<(Instant, crate::observe::Sampler)>,
+}
+
+/// What was begun for one handshake.
+struct BegunHandshake {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    since: Instant,
+    #[cfg(feature = "tracing")]
+    span: Option<crate::observe::Kept>,
+}
+
+impl ObservedHandshakes {
+    const NONE: Self = Self {
+        #[cfg(feature = "metrics")]
+        metrics: None,
+        #[cfg(feature = "tracing")]
+        traces: None,
+    };
+
+    fn begin(&self) -> BegunHandshake {
+        BegunHandshake {
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            since: Instant::now(),
+            #[cfg(feature = "tracing")]
+            span: self
+                .traces
+                .as_ref()
+                .and_then(|_| crate::observe::handshake()),
+        }
+    }
+
+    #[cfg(not(any(feature = "metrics", feature = "tracing")))]
+    fn ended(&self, _: BegunHandshake, _: Result<&ConnectedPeer, &AcceptError>) {}
+
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    fn ended(&self, begun: BegunHandshake, result: Result<&ConnectedPeer, &AcceptError>) {
+        let took = begun.since.elapsed();
+        let outcome = match result {
+            Ok(_) => Shaken::Accepted,
+            Err(AcceptError::Handshake(_)) => Shaken::Failed,
+            Err(AcceptError::Slow { .. }) => Shaken::Slow,
+            Err(AcceptError::Peer(_)) => Shaken::Refused,
+        };
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.metrics {
+            metrics.count(outcome, took);
+        }
+        #[cfg(feature = "tracing")]
+        if let Some((since, sampler)) = &self.traces {
+            let span = begun.span.as_ref();
+            let peer = result.ok().and_then(|peer| peer.peer().service_id());
+            crate::observe::shaken(span, outcome.code(), peer.map(ServiceId::as_str));
+            if let (Err(error), Some(left_out)) = (result, sampler.take(since.elapsed().as_secs()))
+            {
+                crate::observe::not_accepted(outcome.code(), error, took, left_out, span);
+            }
+        }
     }
 }
 

@@ -36,9 +36,13 @@ const PROXY: &str = "spiffe://example.org/proxy";
 
 /// Serves whatever the layer lets through: who it was, and by what.
 async fn serve(tls: LiveTls, layer: Authenticate) -> SocketAddr {
+    let acceptor = Acceptor::new(tls).with_handshake_timeout(Duration::from_millis(500));
+    serve_by(acceptor, layer).await
+}
+
+async fn serve_by(acceptor: Acceptor, layer: Authenticate) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = Acceptor::new(tls).with_handshake_timeout(Duration::from_millis(500));
     tokio::spawn(async move {
         while let Ok((stream, from)) = listener.accept().await {
             let (acceptor, layer) = (acceptor.clone(), layer.clone());
@@ -309,4 +313,164 @@ async fn tls_003_clients_that_say_nothing_keep_nobody_waiting_and_are_dropped() 
         );
     }
     assert_eq!(ask(&mut client, None, &[]).await.unwrap().0, 200);
+}
+
+/// New material is taken whole or not at all; what is refused of it leaves connections and requests as they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn api_002_material_of_which_one_part_is_bad_changes_nothing() {
+    let world = World::new();
+    let pki = Pki::new(&world.clock);
+    let (orders, _) = pki.machine(ORDERS);
+    let address = serve(orders.clone(), layer(&world, &orders)).await;
+    let ((billing, own), (shop, _)) = (pki.machine(BILLING), pki.machine(SHOP));
+    let mut client = connect(&billing, address).await.unwrap();
+    assert_eq!(ask(&mut client, None, &[]).await.unwrap().0, 200);
+    // A CRL that revokes billing, and an identity of an authority that nobody trusts.
+    let (crl, stranger) = (pki.crl(&own), Pki::new(&world.clock));
+    let (leaf, key) = stranger.leaf(ORDERS);
+    let identity = Identity::new(vec![leaf], key).unwrap();
+    let refused = orders.update(|material| {
+        material.set_crl(Arc::clone(&crl))?;
+        material.set_identity(identity);
+        Ok(())
+    });
+    assert!(refused.is_err());
+    assert_eq!(ask(&mut client, None, &[]).await.unwrap().0, 200);
+    for machine in [&billing, &shop] {
+        let mut client = connect(machine, address).await.unwrap();
+        assert_ne!(ask(&mut client, None, &[]).await.unwrap().0, 401);
+    }
+    // The good part alone is taken.
+    let updated = orders.update(|material| material.set_crl(crl)).unwrap();
+    assert!(updated.closed >= 1, "{updated:?}");
+    assert_eq!(ask(&mut client, None, &[]).await, None);
+}
+
+/// A handshake is counted by how it ended; whoever counts or is told and panics accepts nobody and refuses nobody.
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dos_005_handshakes_are_counted_and_an_observer_that_panics_changes_none() {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use m2m_tower::Metrics;
+    use metrics::{
+        Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString,
+        Unit,
+    };
+
+    #[derive(Default)]
+    struct Counts(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+    /// Counts, and panics.
+    struct Times(Arc<AtomicU64>);
+
+    impl Counts {
+        fn of(&self, name: &str) -> u64 {
+            let all = self.0.lock().unwrap();
+            all.get(name)
+                .map_or(0, |count| count.load(Ordering::SeqCst))
+        }
+
+        fn all(&self, name: &str) -> u64 {
+            let all = self.0.lock().unwrap();
+            let of_name = all.iter().filter(|(key, _)| key.starts_with(name));
+            of_name.map(|(_, count)| count.load(Ordering::SeqCst)).sum()
+        }
+
+        fn handle(&self, key: &Key) -> Arc<AtomicU64> {
+            let labels: Vec<_> = key.labels().map(|label| label.value()).collect();
+            let name = format!("{} {}", key.name(), labels.join(" "));
+            Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+        }
+    }
+
+    impl HistogramFn for Times {
+        fn record(&self, _: f64) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("a bug of a recorder");
+        }
+    }
+
+    impl Recorder for Counts {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.handle(key))
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::from_arc(Arc::new(Times(self.handle(key))))
+        }
+    }
+
+    let world = World::new();
+    let pki = Pki::new(&world.clock);
+    let (leaf, key) = pki.leaf(ORDERS);
+    let identity = Identity::new(vec![leaf], key).unwrap();
+    let material = Material::new(identity, pki.bundles(), CrlSet::new());
+    let counts = Arc::new(Counts::default());
+    let metrics = Metrics::recording_to(Arc::<Counts>::clone(&counts));
+    let told = metrics.tls_observer();
+    let clock = Arc::<ManualClock>::clone(&world.clock);
+    let orders = LiveTls::builder(material, rule(), clock)
+        .with_observer(move |event| {
+            told(event);
+            panic!("a bug of an observer");
+        })
+        .build()
+        .unwrap();
+    let acceptor = Acceptor::new(orders.clone())
+        .with_metrics(&metrics)
+        .with_tracing();
+    let layer = layer(&world, &orders).with_metrics(&metrics);
+    let address = serve_by(acceptor, layer).await;
+    let (billing, own) = pki.machine(BILLING);
+    // It trusts the service, and the service knows nothing of its authority.
+    let stranger = {
+        let elsewhere = Pki::new(&world.clock);
+        let (leaf, key) = elsewhere.leaf(BILLING);
+        let anchors = [&pki, &elsewhere].map(|pki| pki.authority.certificate().clone());
+        let bundle = TrustBundle::new("example.org".parse().unwrap(), anchors);
+        let identity = Identity::new(vec![leaf], key).unwrap();
+        let material = Material::new(identity, TrustBundles::new().with(bundle), CrlSet::new());
+        let clock = Arc::<ManualClock>::clone(&world.clock);
+        LiveTls::builder(material, rule(), clock).build().unwrap()
+    };
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = connect(&billing, address).await.unwrap();
+        assert_eq!(ask(&mut client, None, &[]).await.unwrap().0, 200);
+        clients.push(client);
+        let answer = match connect(&stranger, address).await {
+            Ok(mut client) => ask(&mut client, None, &[]).await, // it is told after its own part
+            Err(_) => None,
+        };
+        assert_eq!(answer, None);
+    }
+    // An update that closes them is whole, and the next one is taken too.
+    let crl = pki.crl(&own);
+    assert_eq!(
+        orders
+            .update(|material| material.set_crl(crl))
+            .unwrap()
+            .closed,
+        3
+    );
+    assert_eq!(orders.update(|_| Ok(())).unwrap().closed, 0);
+    for _ in 0..3000 {
+        if counts.of("m2m_handshakes_total failed") >= 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(counts.of("m2m_handshakes_total accepted"), 3);
+    assert_eq!(counts.of("m2m_handshakes_total failed"), 3);
+    assert_eq!(counts.of("m2m_handshake_seconds "), 3);
+    assert_eq!(counts.all("m2m_peers_refused_total client "), 3);
+    assert_eq!(counts.of("m2m_connections_closed_total "), 3);
+    assert_eq!(counts.of("m2m_admitted_total "), 3);
 }

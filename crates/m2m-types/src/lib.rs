@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod codes;
 mod live;
 mod service_id;
 mod timestamp;

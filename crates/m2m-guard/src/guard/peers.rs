@@ -2,7 +2,8 @@
 
 use m2m_types::Timestamp;
 
-use super::{Guard, catching};
+use super::Guard;
+use super::hook::{self, catching};
 use crate::presented::Credential;
 use crate::refusal::{Refusal, RefusalReason};
 
@@ -19,7 +20,7 @@ impl Guard {
         let peers = self.peers.as_ref().ok_or(RefusalReason::NotTaken {
             credential: Credential::Certificate,
         })?;
-        catching("the trust in peers", || peers.trust.recheck(peer, now))?
+        catching(hook::TRUST, || peers.trust.recheck(peer, now))?
             .map_err(|error| RefusalReason::Peer(error).into())
     }
 }

@@ -59,8 +59,9 @@ impl Checked<'_> {
             name: proof.owner.as_str(),
             version: proof.version().number().into(),
         };
-        self.check(credential, &target, None)?;
-        self.check(credential, &Target::Service(proof.owner.as_ref()), None)
+        self.check(credential, &target, None)
+            .and_then(|()| self.check(credential, &Target::Service(proof.owner.as_ref()), None))
+            .map_err(|refusal| refusal.of_caller(Some(proof.owner.clone())))
     }
 
     #[cfg(feature = "secrets")]
@@ -72,8 +73,10 @@ impl Checked<'_> {
                 name: name.map_or(proof.key_id(), |(name, _)| name),
                 version: version.number(),
             };
-            self.check(credential, &target, None)?;
+            self.check(credential, &target, None)
+                .map_err(|refusal| refusal.of_caller(Some(proof.owner.clone())))?;
         }
         self.check(credential, &Target::Service(proof.owner.as_ref()), None)
+            .map_err(|refusal| refusal.of_caller(Some(proof.owner.clone())))
     }
 }

@@ -204,6 +204,40 @@ impl ChainError {
     pub fn rejection(&self) -> Rejection {
         Rejection::Refused
     }
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::NoCertificate => "no_certificate",
+        Self::TooManyCertificates { .. } => "too_many_certificates",
+        Self::Malformed { .. } => "malformed",
+        Self::NotService { .. } => "not_service",
+        Self::NoBundle { .. } => "no_bundle",
+        Self::NoPath { .. } => "no_path",
+        Self::TooDeep { .. } => "too_deep",
+        Self::Signature => "signature",
+        Self::Algorithm => "algorithm",
+        Self::Budget { .. } => "budget",
+        Self::Validity { .. } => "validity",
+        Self::NotAuthority { .. } => "not_authority",
+        Self::LeafIsAuthority => "leaf_is_authority",
+        Self::KeyUsage { .. } => "key_usage",
+        Self::PathLength { .. } => "path_length",
+        Self::Purpose { .. } => "purpose",
+        Self::ForeignPurpose { .. } => "foreign_purpose",
+        Self::CommonName { .. } => "common_name",
+        Self::Misplaced { .. } => "misplaced",
+        Self::NameConstraints => "name_constraints",
+        Self::NotCritical { .. } => "not_critical",
+        Self::Nameless { .. } => "nameless",
+        Self::KeyIdentifier { .. } => "key_identifier",
+        Self::KeyLength { .. } => "key_length",
+        Self::Key { .. } => "key",
+        Self::Revocation { error: RevocationError::Revoked(_), .. } => "revoked",
+        Self::Revocation { error: RevocationError::Unknown(_), .. } => "revocation_unknown",
+        Self::Unexpected { .. } => "unexpected",
+        Self::AuthorityGone { .. } => "authority_gone",
+        Self::Form => "form",
+    }
 }
 
 impl Place {

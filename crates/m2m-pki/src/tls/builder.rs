@@ -140,7 +140,7 @@ impl LiveTlsBuilder {
     }
 
     /// Tells `observe` why peers and updates were refused. It is called from within handshakes: it
-    /// should neither block nor panic.
+    /// should not block. If it panics, all else is as if it had not.
     pub fn with_observer(
         mut self,
         observe: impl Fn(&TlsEvent<'_>) + Send + Sync + 'static,

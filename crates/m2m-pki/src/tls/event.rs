@@ -1,6 +1,7 @@
 //! `TlsEvent`: what operators want to know, and peers do not learn.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::live::UpdateError;
@@ -37,7 +38,8 @@ pub enum TlsEvent<'a> {
     },
 }
 
-/// Who is told. Called from within handshakes and updates: it should neither block nor panic.
+/// Who is told. Called from within handshakes and updates: it should not block. If it panics, nothing else
+/// happens: whom it was told of stays refused, and an update stays whole.
 #[derive(Clone, Default)]
 pub(super) struct Observer(Option<Arc<Observe>>);
 
@@ -50,7 +52,8 @@ impl Observer {
 
     pub(super) fn tell(&self, event: &TlsEvent<'_>) {
         if let Some(observe) = &self.0 {
-            observe(event);
+            let told = AssertUnwindSafe(|| observe(event));
+            let _ = catch_unwind(told);
         }
     }
 }

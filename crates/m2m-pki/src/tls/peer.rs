@@ -61,6 +61,19 @@ pub enum PeerError {
     },
 }
 
+impl PeerError {
+    m2m_types::codes! {
+        pub fn code;
+        Self::Handshaking => "handshaking",
+        Self::NoCertificate => "no_certificate",
+        Self::Chain(_) => "chain",
+        Self::Overdue { .. } => "overdue",
+        Self::Clock(_) => "clock",
+        Self::SessionTooOld { .. } => "session_too_old",
+        Self::TooManyConnections { .. } => "too_many_connections",
+    }
+}
+
 impl Peer {
     /// Which machine it is; [`None`] for a server that is known by a DNS name or an address.
     pub fn service_id(&self) -> Option<&ServiceId> {

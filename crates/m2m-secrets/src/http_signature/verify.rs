@@ -313,6 +313,24 @@ impl HttpSignatureError {
             _ => RequestRejection::Unauthenticated,
         }
     }
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::Field(_) => "field",
+        Self::NoneWanted => "none_wanted",
+        Self::NotCovered { .. } => "not_covered",
+        Self::CreatedMissing => "created_missing",
+        Self::Time { .. } => "time",
+        Self::OutsideWindow(_) => "outside_window",
+        Self::Expired { .. } => "expired",
+        Self::NonceMissing => "nonce_missing",
+        Self::KeyIdMissing => "key_id_missing",
+        Self::SignatureEncoding => "signature_encoding",
+        Self::Base(_) => "base",
+        Self::Key(HttpKeyError::Ring(RingVerifyError::Fenced { .. })) => "fenced",
+        Self::Key(_) => "key",
+        Self::Replay(_) => "replay",
+    }
 }
 
 impl From<SignatureFieldError> for HttpSignatureError {

@@ -68,6 +68,16 @@ impl KeyRefusal {
     pub const fn rejection(&self) -> KeyRejection {
         KeyRejection::InvalidClient
     }
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::Malformed(_) => "malformed",
+        Self::Unknown { .. } => "unknown",
+        Self::Wrong { .. } => "wrong",
+        Self::PepperUnknown { .. } => "pepper_unknown",
+        Self::Expired { .. } => "expired",
+        Self::Ended { .. } => "ended",
+    }
 }
 
 #[cold]

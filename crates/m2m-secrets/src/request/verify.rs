@@ -99,6 +99,16 @@ impl RequestError {
             _ => RequestRejection::Unauthenticated,
         }
     }
+
+    m2m_types::codes! {
+        pub fn code;
+        Self::Malformed => "malformed",
+        Self::OutsideWindow(_) => "outside_window",
+        Self::Ring(RingVerifyError::Fenced { .. }) => "fenced",
+        Self::Ring(_) => "key",
+        Self::Signature => "wrong",
+        Self::Replay(_) => "replay",
+    }
 }
 
 impl From<OutsideWindow> for RequestError {

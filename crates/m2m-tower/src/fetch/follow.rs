@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use m2m_guard::LastConfirmed;
 use m2m_token::{FetchError, KeySet, RemoteKeySet, Response};
-use m2m_types::{Clock, ClockError, Live};
+use m2m_types::{Clock, ClockError, Live, Timestamp};
 use tokio::sync::Notify;
 
 use super::client::{FetchFailure, Fetcher};
 use super::url::FetchUrl;
+use crate::observe::{Task, TaskReporter, quietly};
 
 /// Keeps the keys of an issuer elsewhere as they are there: [`RemoteKeySet`], with the fetching done.
 ///
@@ -41,6 +42,7 @@ pub struct KeyFollower {
     confirmed: Arc<LastConfirmed>,
     unknown: UnknownKeys,
     observe: Box<dyn Fn(&FollowEvent) + Send + Sync>,
+    reporter: TaskReporter,
 }
 
 /// Tells a [`KeyFollower`] that a token named a key that is not known. Cloning copies a pointer.
@@ -94,13 +96,21 @@ impl KeyFollower {
             confirmed: Arc::default(),
             unknown: UnknownKeys::default(),
             observe: Box::new(|_| ()),
+            reporter: TaskReporter::new(Task::KeyFetch),
         }
     }
 
-    /// Tells `observe` what happens.
+    /// Tells `observe` what happens. If it panics, the keys are followed nevertheless.
     #[must_use]
     pub fn with_observer(mut self, observe: impl Fn(&FollowEvent) + Send + Sync + 'static) -> Self {
         self.observe = Box::new(observe);
+        self
+    }
+
+    /// Tells `reporter` how fetches end; it should be one of [`Task::KeyFetch`].
+    #[must_use]
+    pub fn with_reporter(mut self, reporter: TaskReporter) -> Self {
+        self.reporter = reporter;
         self
     }
 
@@ -125,7 +135,7 @@ impl KeyFollower {
             let pause = match self.step().await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    (self.observe)(&FollowEvent::Clock(error));
+                    self.tell(&FollowEvent::Clock(error), None);
                     Self::PAUSE
                 }
             };
@@ -133,6 +143,18 @@ impl KeyFollower {
             if tokio::time::timeout(pause, notified).await.is_ok() {
                 self.remote.handle_unknown_key();
             }
+        }
+    }
+
+    /// What those who are told do wrong is not to stop the following.
+    fn tell(&self, event: &FollowEvent, now: Option<Timestamp>) {
+        quietly(|| (self.observe)(event));
+        match (event, now) {
+            (FollowEvent::Confirmed { .. }, Some(now)) => self.reporter.done(now),
+            (FollowEvent::Confirmed { .. }, None) => (),
+            (FollowEvent::Failed(failure), _) => self.reporter.failed(failure),
+            (FollowEvent::Refused(error), _) => self.reporter.refused(error),
+            (FollowEvent::Clock(error), _) => self.reporter.failed(error),
         }
     }
 
@@ -163,7 +185,7 @@ impl KeyFollower {
                     }
                 }
             };
-            (self.observe)(&event);
+            self.tell(&event, Some(now));
         }
         let (next, now) = (self.remote.poll_timeout(), self.clock.now()?);
         Ok(next.checked_since(now).unwrap_or_default().max(Self::PAUSE))
