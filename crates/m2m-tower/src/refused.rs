@@ -106,6 +106,8 @@ impl Refused {
             Self::Connection(error) => peer_reason(error),
             #[cfg(feature = "tls")]
             Self::Forwarded(error) => error.code(),
+            #[cfg(feature = "secrets")]
+            Self::Unsigned { .. } | Self::Content(_) | Self::ContentRoom { .. } => "",
             Self::Request(_) | Self::Clock(_) | Self::Name => "",
         }
     }
@@ -113,6 +115,8 @@ impl Refused {
     /// All pairs that [`Refused::code`] and [`Refused::detail`] can give.
     pub fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
         let alone = RequestProblem::CODES.iter().chain(&["clock", "name"]);
+        #[cfg(feature = "secrets")]
+        let alone = alone.chain(&["unsigned", "content", "content_room"]);
         let pairs = Refusal::codes().chain(alone.map(|code| (*code, "")));
         #[cfg(feature = "tls")]
         let pairs = pairs
@@ -139,6 +143,8 @@ impl Refused {
             Self::Guard(refusal) => refusal.credential(),
             #[cfg(feature = "tls")]
             Self::Connection(_) | Self::Forwarded(_) => Some(Credential::Certificate),
+            #[cfg(feature = "secrets")]
+            Self::Unsigned { .. } | Self::Content(_) => Some(Credential::Signature),
             _ => None,
         }
     }

@@ -18,13 +18,17 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use m2m_guard::{Caller, Credential, Freshness};
-use m2m_pki::tls::LiveTls;
+use m2m_pki::tls::{Identity, LiveTls};
 use m2m_pki::{Certificate, ChainVerifier, CrlSet, ExpectedPeer};
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+use m2m_pki::{TrustBundle, TrustBundles, tls::Material};
 use m2m_token::TokenRequest;
 use m2m_tower::{
     Acceptor, Authenticate, ForwardedForm, OnConnection, TrustedProxies, UntilDistrusted,
 };
 use m2m_types::Live;
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+use m2m_types::ManualClock;
 use support::pki::{Pki, rule};
 use support::*;
 use tokio::net::{TcpListener, TcpStream};

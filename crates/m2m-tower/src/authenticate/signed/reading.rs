@@ -81,7 +81,8 @@ impl Signature {
 impl Shared {
     /// Tells of a refusal that the guard was not asked about.
     pub(super) fn refuse(&self, refused: Refused) -> Refused {
-        self.watcher.tell(&refused, self.clock.now().ok());
+        let (begun, now) = (self.observed.begin(), self.clock.now().ok());
+        self.observed.refused(&begun, &refused, false, now);
         refused
     }
 
