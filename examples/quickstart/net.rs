@@ -96,7 +96,7 @@ pub(crate) struct Machine {
 /// A connection to another machine, over which requests go one after the other.
 pub(crate) struct Connection {
     client: SendRequest<Full<Bytes>>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), hyper::Error>>,
     host: HeaderValue,
     /// The certificate that was shown in its handshake.
     pub(crate) shown: CertificateThumbprint,
@@ -221,7 +221,7 @@ impl Machine {
             counter.fetch_add(1, Ordering::Relaxed);
             let (client, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-            let serving = tokio::spawn(async move { drop(connection.await) });
+            let serving = tokio::spawn(connection);
             Ok(Connection {
                 client,
                 serving,
@@ -244,9 +244,16 @@ impl Connection {
             let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
             let (head, body) = self.client.send_request(request).await?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await?;
-            Ok(Response::from_parts(head, body.to_bytes().to_vec()))
+            Outcome::Ok(Response::from_parts(head, body.to_bytes().to_vec()))
         };
-        tokio::time::timeout(PATIENCE, sending).await?
+        match tokio::time::timeout(PATIENCE, sending).await? {
+            // The task of the connection knows why, and what the other side's TLS said.
+            Err(_) if self.client.is_closed() => {
+                (&mut self.serving).await??;
+                Err("the other side has closed the connection".into())
+            }
+            sent => sent,
+        }
     }
 
     /// Waits until the other side has closed it.
@@ -254,7 +261,8 @@ impl Connection {
         let Self {
             client, serving, ..
         } = self;
-        tokio::time::timeout(PATIENCE, serving).await??;
+        // Whether with an error or without: it was not closed from this side.
+        let _ = tokio::time::timeout(PATIENCE, serving).await??;
         drop(client); // it is what would end the connection from this side
         Ok(Instant::now())
     }

@@ -24,8 +24,7 @@ pub(crate) async fn run(world: &World, table: &mut Table) -> Outcome<()> {
     for service in [orders, billing] {
         subscribe(service).await?;
         // From now on nobody asks the issuer before it is told to.
-        service.rely_on_events();
-        service.woken.notify_one();
+        service.rely_on_events().await?;
     }
     println!("   orders and billing have streams of events, pushed by the issuer");
     let mut line = billing.open_line().await?;
@@ -55,11 +54,11 @@ async fn end_session(world: &World, table: &mut Table, line: &mut Line) -> Outco
     ])?;
     let event = SecurityEvent::new(subject, SessionRevoked::new()).with_transaction("takeover-1");
     let begun = Instant::now();
-    let acted = acted_upon(orders, publish(issuer, &event)).await?;
+    acted_upon(orders, publish(issuer, &event)).await?;
     let response = billing.call(line, 3).await?;
-    let took = acted.duration_since(begun);
+    let took = begun.elapsed();
     println!(
-        "   the next call: {} after {}; orders reads: {}",
+        "   the next call: {}, {} after the event; orders reads: {}",
         response.status(),
         readable(took),
         orders.last_word()
@@ -81,19 +80,19 @@ async fn end_session(world: &World, table: &mut Table, line: &mut Line) -> Outco
     Ok(())
 }
 
-/// Publishes, and waits until `service` has acted upon it. When that was.
+/// Publishes, and waits until `service` has acted upon it.
 async fn acted_upon(
     service: &Service,
     publishing: impl Future<Output = Outcome<()>>,
-) -> Outcome<Instant> {
+) -> Outcome<()> {
     let mut acted = service.acted.subscribe();
     acted.mark_unchanged();
     publishing.await?;
     tokio::time::timeout(2 * PATIENCE, acted.changed()).await??;
     let acted = acted.borrow();
-    let (at, said) = acted.as_ref().ok_or("nothing was voided")?;
+    let said = acted.as_ref().ok_or("nothing was voided")?;
     println!("   {}: {said}", service.place.short);
-    Ok(*at)
+    Ok(())
 }
 
 /// `credential-change`: the open connection is closed.
@@ -118,7 +117,7 @@ async fn revoke_certificate(
     let closed = line.connection.closed().await?;
     let took = closed.duration_since(begun);
     println!(
-        "   the open connection: closed by orders after {}",
+        "   the open connection: closed by orders {} after the event",
         readable(took)
     );
     table.add(

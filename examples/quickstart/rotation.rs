@@ -349,7 +349,8 @@ async fn rotate_secret(world: &World) -> Outcome<Duration> {
         }
         world.issuer.wait_for_word().await?;
     };
-    say(&format!("secret: {certificate}"));
+    let proof = certificate.to_string().replace('\n', "\n     ");
+    say(&format!("secret: {proof}"));
     secret.lock().await.retire(certificate).await?;
     Ok(begun.elapsed())
 }

@@ -16,8 +16,9 @@ use m2m_types::{Clock, SystemClock};
 use crate::Outcome;
 use crate::hex::{from_hex, to_hex};
 
-/// How old a signed request may be. An old version is retired that long after the last one that it signed.
-pub(crate) const MAX_AGE: Duration = Duration::from_secs(8);
+/// How old a signed request may be: much older than one gets, also on a machine that is busy. An old version
+/// is retired that long after the last request that it signed, which is what the program waits for longest.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(12);
 
 pub(crate) struct Keeper {
     rotation: StoredRotation,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use caep_stream::receiver::Receiver;
 use http::{Request, Response, StatusCode};
@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::authority::key_and_request;
 use crate::follow::{self, BUSY, QUIET};
 use crate::issuer::{Issuer, lock};
-use crate::net::{Connection, Machine, Names};
+use crate::net::{Connection, Machine, Names, PATIENCE};
 use crate::secret::MAX_AGE;
 use crate::world::{ISSUER_HOST, Place};
 use crate::{Outcome, service_http, sharer};
@@ -48,8 +48,8 @@ pub(crate) struct Service {
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) admitted: AtomicU64,
     pub(crate) signed: AtomicU64,
-    /// When it acted upon an event last, and what it voided.
-    pub(crate) acted: watch::Sender<Option<(Instant, String)>>,
+    /// What it voided last, because of an event.
+    pub(crate) acted: watch::Sender<Option<String>>,
 }
 
 /// A token for calls to the other service, and the certificate that it is bound to.
@@ -128,9 +128,18 @@ impl Service {
         }
     }
 
-    /// From now on the issuer is asked only when an event says that there is something new.
-    pub(crate) fn rely_on_events(&self) {
+    /// From now on the issuer is asked only when an event says that there is something new. Waits until it
+    /// was asked for the last time.
+    pub(crate) async fn rely_on_events(&self) -> Outcome<()> {
         self.relies_on_events.store(true, Ordering::SeqCst);
+        let mut caught_up = self.caught_up.subscribe();
+        caught_up.mark_unchanged();
+        // A round that had begun may end first; the one that is woken here is the last.
+        for _ in 0..2 {
+            self.woken.notify_one();
+            tokio::time::timeout(PATIENCE, caught_up.changed()).await??;
+        }
+        Ok(())
     }
 
     pub(crate) fn caught_up(&self) {

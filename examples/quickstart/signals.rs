@@ -2,7 +2,7 @@
 //! Both directions go by mutual TLS.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use caep_set::{CredentialChange, Profile, SecurityEvent, SessionRevoked};
 use caep_stream::receiver::{
@@ -191,8 +191,7 @@ async fn act(service: &Service) -> Outcome<()> {
             if voided.iter().any(|one| is_certificate(&one.target)) {
                 service.woken.notify_one();
             }
-            let told = Some((Instant::now(), acted.to_string()));
-            service.acted.send_replace(told);
+            service.acted.send_replace(Some(acted.to_string()));
         }
     }
     match report.problem {
