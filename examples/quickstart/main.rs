@@ -45,11 +45,11 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
     let begun = Instant::now();
-    let mut table = Table::default();
+    let mut table = Table::new();
     tokens::run(&mut table)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(story(&mut table))?;
-    println!("\nWhat was shown, how often, how long it took, and by which crate\n");
+    println!("\nWhat was shown:\n");
     print!("{}", table.to_text());
     println!(
         "\nAll of it in {}: one process, loopback, three files, no server to run.",

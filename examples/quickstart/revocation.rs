@@ -163,6 +163,7 @@ async fn try_the_ticket(world: &World, table: &mut Table) -> Outcome<()> {
     let dial = billing.machine.dial(billing.place.other_host);
     let counter = &orders.machine.seen.not_resumed;
     let took = refused("its resumption ticket", dial, billing, counter).await?;
+    println!("     orders resumed no session, and refused the full handshake that came of it");
     table.add(
         "  its resumption ticket resumes nothing",
         1,

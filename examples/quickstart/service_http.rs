@@ -35,7 +35,7 @@ pub(crate) fn router(service: &Arc<Service>) -> Outcome<Router> {
     let telling = Arc::clone(service);
     let clock = Arc::clone(&service.clock);
     let layer = Authenticate::new(Arc::new(guard(service)?), clock)
-        .with_observer(move |refused, _| tell(&telling, format!("{}: {refused}", refused.code())));
+        .with_observer(move |refused, _| tell(&telling, refused.to_string()));
     let guarded = Router::new()
         .route("/orders", post(place_order))
         .route("/invoices/{id}", get(read_invoice))

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Rows are added while the story goes on, and printed at its end.
-#[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<Row>,
 }
@@ -17,6 +16,12 @@ struct Row {
 }
 
 impl Table {
+    pub(crate) fn new() -> Self {
+        let mut table = Self { rows: Vec::new() };
+        table.add("what", "how often", "how long", "by");
+        table
+    }
+
     /// `what` happened; `by` names the crates that did it.
     pub(crate) fn add(
         &mut self,

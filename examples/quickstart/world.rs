@@ -1,6 +1,7 @@
 //! Who there is: an issuer and two services, each with a store of its own, all on this machine.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use m2m_pki::{CsrBuilder, UnverifiedCsr};
@@ -107,6 +108,12 @@ impl World {
             billing,
             _directory: directory,
         })
+    }
+
+    /// How many calls the guards of both services have let through.
+    pub(crate) fn admitted(&self) -> u64 {
+        let counts = [&self.orders, &self.billing].map(|one| one.admitted.load(Ordering::SeqCst));
+        counts.iter().sum()
     }
 
     /// Calls in both directions, and what is refused and why.
