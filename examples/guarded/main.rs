@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
+mod accept;
 mod machines;
 mod server;
 

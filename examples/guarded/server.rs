@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use m2m_crypto::SystemRandom;
 use m2m_guard::{AllowList, Credential, Freshness, Grant, Guard, Resources};
 use m2m_pki::tls::LiveTls;
 use m2m_revoke::Revocations;
 use m2m_token::{Audience, Issuers, SigningKeyRing, TokenType, Verifier};
-use m2m_tower::{Acceptor, Authenticate, Identified, OnConnection, UntilDistrusted};
+use m2m_tower::{Acceptor, Authenticate, Identified};
 use m2m_types::SystemClock;
 use tokio::net::TcpListener;
 
+use crate::accept::accept;
 use crate::{BILLING, ISSUER, ORDERS, Outcome, SHOP};
 
 /// A server that runs, and what it told its operators.
@@ -64,33 +63,12 @@ impl Server {
 
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(accept(listener, Acceptor::new(tls), router));
+        let head = Duration::from_secs(5);
+        tokio::spawn(accept(listener, Acceptor::new(tls), router, head, drop));
         Ok(Self { address, log })
     }
 }
 
 async fn order(Identified(caller): Identified) -> String {
     format!("order 17 for {}", caller.service_id().as_str())
-}
-
-async fn accept(listener: TcpListener, acceptor: Acceptor, router: Router) {
-    while let Ok((stream, from)) = listener.accept().await {
-        let (acceptor, router) = (acceptor.clone(), router.clone());
-        tokio::spawn(async move {
-            let Ok((stream, peer)) = acceptor.accept(stream).await else {
-                return;
-            };
-            let service = OnConnection::new(router)
-                .with_address(from)
-                .with_peer(peer.clone());
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            // Who sends its head byte by byte does not stay for ever.
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(5));
-            let service = TowerToHyperService::new(service);
-            let serving = builder.serve_connection(TokioIo::new(stream), service);
-            let _ = UntilDistrusted::new(serving, &peer).await;
-        });
-    }
 }

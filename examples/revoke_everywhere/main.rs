@@ -20,6 +20,7 @@
 mod chaos;
 mod edge;
 mod family;
+mod lent;
 mod network;
 #[path = "../state/random.rs"]
 mod random;

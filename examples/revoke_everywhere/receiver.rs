@@ -21,7 +21,8 @@ use m2m_types::{Clock, SystemClock, Timestamp};
 use pollster::block_on;
 
 use crate::Outcome;
-use crate::edge::{bearer, lent, lent_response, status};
+use crate::edge::{bearer, status};
+use crate::lent::{lent, lent_response};
 use crate::network::{ISSUER, Network, audience, is_pushed_to};
 use crate::store;
 

@@ -1,51 +1,60 @@
-//! A machine that shares the secret: it adopts rings, proves that it holds them, and signs or verifies.
+//! A machine that shares the secret: it adopts rings, proves that it holds them, and signs or verifies
+//! requests.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use m2m_crypto::{AeadAlgorithm, AeadKey, SystemRandom};
 use m2m_secrets::{
-    LeaseGrant, Member, MemberName, Membership, Ring, RingDelivery, Role, SecretName,
+    LeaseGrant, Member, MemberName, Membership, ReplayMemory, RequestKey, RequestParts, Ring,
+    RingDelivery, Role, SecretName, SecretVersion, TimeWindow, sign_request, verify_request,
 };
 use m2m_types::{Clock, Live, SystemClock, Timestamp};
 
-use crate::Outcome;
-use crate::hex::{from_hex, to_hex};
+use crate::hex::to_hex;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How many requests are remembered, so that none is taken twice: more than come within the window.
+const REMEMBERED: usize = 1 << 20;
 
 pub(crate) struct Machine {
     pub(crate) name: MemberName,
     pub(crate) role: Role,
     /// Shared with the issuer for the delivery of rings.
-    pub(crate) key: AeadKey,
+    pub(crate) key: Arc<AeadKey>,
     clock: SystemClock,
     record: PathBuf,
     member: Mutex<Member>,
-    ring: Live<Option<Ring>>,
+    ring: Live<Option<Ring<RequestKey>>>,
+    memory: ReplayMemory,
 }
 
 impl Machine {
+    /// Requests are at most `max_age` old; what it must remember lies in `directory`.
     pub(crate) fn new(
         name: &str,
         secret: &SecretName,
         role: Role,
-        directory: &std::path::Path,
+        max_age: Duration,
+        directory: &Path,
     ) -> Outcome<Self> {
         let record = directory.join(name.replace('/', "-"));
         let name = MemberName::new(name)?;
         let membership = Membership::new(name.clone(), secret.clone(), role);
+        let window = TimeWindow::new(max_age, max_age)?;
         Ok(Self {
             name,
             role,
-            key: AeadKey::generate(AeadAlgorithm::Aes256Gcm, &SystemRandom)?,
+            key: Arc::new(AeadKey::generate(AeadAlgorithm::Aes256Gcm, &SystemRandom)?),
             clock: SystemClock::new(),
             record,
             member: Mutex::new(Member::new(membership, Vec::new())?),
             ring: Live::new(None),
+            memory: ReplayMemory::new(REMEMBERED, window, &SystemRandom)?,
         })
-    }
-
-    pub(crate) fn now(&self) -> Outcome<Timestamp> {
-        Ok(self.clock.now()?)
     }
 
     /// A ring arrives: it is recorded, as it came sealed, before it is used.
@@ -60,7 +69,7 @@ impl Machine {
         std::fs::File::open(&next)?.sync_all()?;
         std::fs::rename(&next, &self.record)?;
         member.adopt(adoption, now)?;
-        self.ring.store(Some(member.ring()?));
+        self.ring.store(Some(member.ring_with(RequestKey::derive)?));
         Ok(())
     }
 
@@ -74,38 +83,30 @@ impl Machine {
         Ok(self.member().granted(grant)?)
     }
 
-    /// Key id, time and tag for a request with this body.
-    pub(crate) fn sign(&self, body: &[u8]) -> Outcome<[String; 3]> {
-        let now = self.now()?;
+    /// The header `m2m-signature` of a request.
+    pub(crate) fn sign(&self, request: &RequestParts<'_>) -> Outcome<String> {
         let ring = self.ring.load();
         let ring = ring.as_ref().ok_or("no ring yet")?;
-        let sent = now.unix_seconds().to_string();
-        let mut tag = [0; 32];
-        let signed = ring.sign(&message(&sent, body), &mut tag, now)?;
-        Ok([signed.key_id().to_string(), sent, to_hex(&tag)])
+        Ok(sign_request(ring, request, self.now()?, &SystemRandom)?)
     }
 
-    /// Whether a request is authentic and young enough.
-    pub(crate) fn verify(&self, [key_id, sent, tag]: [&str; 3], body: &[u8]) -> Outcome<()> {
-        let now = self.now()?;
+    /// Whether a request is authentic, young enough and new; and by which version of the secret.
+    pub(crate) fn verify(
+        &self,
+        header: &[u8],
+        request: &RequestParts<'_>,
+    ) -> Outcome<SecretVersion> {
         let ring = self.ring.load();
         let ring = ring.as_ref().ok_or("no ring yet")?;
-        let tag = from_hex(tag).ok_or("no tag")?;
-        ring.verify(key_id, &message(sent, body), &tag, now)?;
-        let sent = Timestamp::from_unix_seconds(sent.parse()?)?;
-        let age = now.checked_since(sent).unwrap_or_default();
-        match age <= crate::MAX_MESSAGE_AGE {
-            true => Ok(()),
-            false => Err(format!("the request is {age:?} old").into()),
-        }
+        let verified = verify_request(ring, &self.memory, header, request, self.now()?)?;
+        Ok(verified.version())
+    }
+
+    fn now(&self) -> Outcome<Timestamp> {
+        Ok(self.clock.now()?)
     }
 
     fn member(&self) -> MutexGuard<'_, Member> {
         self.member.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time has digits only, so where it ends is plain.
-fn message(sent: &str, body: &[u8]) -> Vec<u8> {
-    [sent.as_bytes(), b"\n", body].concat()
 }

@@ -23,8 +23,8 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response, StatusCode};
 use m2m_crypto::{SecretBytes, SystemRandom};
 use m2m_secrets::{
-    Acknowledgement, Command, CommandId, FencingToken, Order, Overlap, Policy, Reach, Role,
-    Rotation, SecretName, StoredRotation,
+    Acknowledgement, Command, CommandId, FencingToken, Order, Overlap, Policy, REQUEST_SIGNATURE,
+    Reach, RequestParts, Role, Rotation, SecretName, StoredRotation,
 };
 use m2m_store::{EmbeddedOptions, EmbeddedStore, LocalKey, Store};
 use m2m_testkit::http::{Server, call};
@@ -33,7 +33,7 @@ use m2m_types::{Clock, SystemClock};
 use hex::from_hex;
 use machine::Machine;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How old a request may be; so short that the example ends soon.
 const MAX_MESSAGE_AGE: Duration = Duration::from_secs(3);
@@ -43,7 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let secret = SecretName::new("orders")?;
-    let machine = |name, role| Machine::new(name, &secret, role, directory.path()).map(Arc::new);
+    let machine = |name, role| {
+        Machine::new(name, &secret, role, MAX_MESSAGE_AGE, directory.path()).map(Arc::new)
+    };
     let machines = vec![
         machine("prod/web-1", Role::Signer)?,
         machine("prod/web-2", Role::Signer)?,
@@ -100,12 +102,9 @@ fn keep_calling(
     inbox: &Sender<Vec<u8>>,
 ) {
     let one = |to: SocketAddr, body: &[u8]| -> Outcome<bool> {
-        let [key_id, sent, tag] = signer.sign(body)?;
         let held = signer.acknowledgement()?;
         let request = Request::post("/orders")
-            .header("key-id", key_id)
-            .header("sent", sent)
-            .header("signature", tag)
+            .header(REQUEST_SIGNATURE, signer.sign(&parts(body))?)
             .header("held", held)
             .body(body.to_vec())?;
         let answer = call(to, &request, PATIENCE)?;
@@ -134,10 +133,9 @@ fn answer(
     inbox: &Sender<Vec<u8>>,
 ) -> Response<Vec<u8>> {
     pass_on(field(request.headers(), "held"), inbox);
-    let proof = ["key-id", "sent", "signature"]
-        .map(|name| field(request.headers(), name).unwrap_or_default());
-    let status = match verifier.verify(proof, request.body()) {
-        Ok(()) => StatusCode::OK,
+    let signature = field(request.headers(), REQUEST_SIGNATURE).unwrap_or_default();
+    let status = match verifier.verify(signature.as_bytes(), &parts(request.body())) {
+        Ok(_) => StatusCode::OK,
         Err(why) => {
             println!("{} refuses: {why}", verifier.name);
             StatusCode::UNAUTHORIZED
@@ -149,6 +147,11 @@ fn answer(
         Err(error) => println!("{}: {error}", verifier.name),
     }
     response.body(Vec::new()).unwrap_or_default()
+}
+
+/// What is signed of a request.
+fn parts(body: &[u8]) -> RequestParts<'_> {
+    RequestParts::new(b"POST", b"orders.example", b"/orders").with_body(body)
 }
 
 fn field<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

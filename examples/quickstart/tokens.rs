@@ -1,13 +1,6 @@
-//! The main job, start to end: one issuer, two services that call each other, everything that makes
-//! a token be refused, a key that rotates while calls go on, and a revocation.
-//!
-//! ```text
-//! cargo run --release -p m2m-examples --example quickstart
-//! ```
+//! Tokens alone, in one process: one issuer, two services that verify, everything that makes a token be
+//! refused, a key that rotates while calls go on, and a revocation.
 
-#![expect(clippy::print_stdout, reason = "a program for people")]
-
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,12 +13,13 @@ use m2m_token::{
 };
 use m2m_types::{Clock, SystemClock, Timestamp};
 
+use crate::Outcome;
+use crate::table::{Table, grouped, readable};
+
 const ISSUER: &str = "https://issuer.example";
 const BILLING: &str = "spiffe://example.org/billing";
 const ORDERS: &str = "spiffe://example.org/orders";
 const MINUTES: Duration = Duration::from_secs(300);
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Everything in one process: who issues, and the two services that verify.
 struct World {
@@ -37,16 +31,15 @@ struct World {
     now: Timestamp,
 }
 
-fn main() -> Outcome<()> {
+pub(crate) fn run(table: &mut Table) -> Outcome<()> {
+    println!("1. Tokens alone, in one process");
     let now = SystemClock::new().now()?;
     let world = World::new(now)?;
     call_each_other(&world)?;
-    show_refusals(&world)?;
-    rotate_under_load(&world)?;
-    revoke(&world)?;
-    time_it(&world)?;
-    println!("\nAll of it happened in this process: no server, no network, no lock on the way.");
-    Ok(())
+    show_refusals(&world, table)?;
+    rotate_under_load(&world, table)?;
+    revoke(&world, table)?;
+    time_it(&world, table)
 }
 
 impl World {
@@ -87,7 +80,6 @@ impl World {
 }
 
 fn call_each_other(world: &World) -> Outcome<()> {
-    println!("1. Two services call each other");
     let mut scratch = Scratch::new();
     for (caller, callee, verifier) in [
         (BILLING, ORDERS, &world.orders),
@@ -107,9 +99,9 @@ fn call_each_other(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-fn show_refusals(world: &World) -> Outcome<()> {
+fn show_refusals(world: &World, table: &mut Table) -> Outcome<()> {
     println!(
-        "\n2. What is refused, and what the operator reads (the caller reads 401 invalid_token)"
+        "   what is refused, and what the operator reads (the caller reads 401 invalid_token):"
     );
     let token = world.mint(BILLING, ORDERS)?;
     let (rest, _) = token.rsplit_once('.').ok_or("no signature")?;
@@ -173,18 +165,23 @@ fn show_refusals(world: &World) -> Outcome<()> {
         ("not a token", "hello".to_owned(), world.now),
         ("a megabyte", "x".repeat(1 << 20), world.now),
     ];
+    table.add(
+        "tokens refused, each for its own reason",
+        cases.len(),
+        "",
+        "m2m-token",
+    );
     let mut scratch = Scratch::new();
     for (what, token, now) in cases {
         let Err(error) = world.orders.verify(&token, now, &mut scratch) else {
             return Err(format!("a token {what} was accepted").into());
         };
-        println!("   {what:<37} {:<18} {error}", error.code());
+        println!("     {what:<37} {:<18} {error}", error.code());
     }
     Ok(())
 }
 
-fn rotate_under_load(world: &World) -> Outcome<()> {
-    println!("\n3. The signing key rotates while calls go on");
+fn rotate_under_load(world: &World, table: &mut Table) -> Outcome<()> {
     let (stop, calls, refused) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let rotations = 5;
     std::thread::scope(|scope| -> Outcome<()> {
@@ -222,8 +219,14 @@ fn rotate_under_load(world: &World) -> Outcome<()> {
     })?;
     let (calls, refused) = (calls.into_inner(), refused.into_inner());
     println!(
-        "   {rotations} rotations, {calls} calls, {refused} refused; the JWK set now has {} keys",
-        world.keys.jwk_set().len()
+        "   the signing key rotates while tokens are verified: {rotations} times, {} tokens, {refused} refused",
+        grouped(calls)
+    );
+    table.add(
+        format!("tokens minted and verified during {rotations} key rotations"),
+        grouped(calls),
+        "",
+        "m2m-token",
     );
     if refused > 0 || calls == 0 {
         return Err("a rotation refused calls".into());
@@ -231,32 +234,40 @@ fn rotate_under_load(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-fn revoke(world: &World) -> Outcome<()> {
-    println!("\n4. A token is revoked");
+fn revoke(world: &World, table: &mut Table) -> Outcome<()> {
     let token = world.mint(BILLING, ORDERS)?;
     let mut scratch = Scratch::new();
     let verified = world.orders.verify(&token, world.now, &mut scratch)?;
     let jti = verified.token_id().ok_or("no jti")?.to_owned();
     let expires = verified.expires_at().ok_or("no exp")?;
     let before = world.orders.verify(&token, world.now, &mut scratch)?;
-    println!(
-        "   before: accepted, from the cache: {}",
-        before.was_cached()
-    );
+    if !before.was_cached() {
+        return Err("a token that was just verified is not remembered".into());
+    }
+    let begun = Instant::now();
     let target = Target::Token {
         issuer: ISSUER,
         jti: &jti,
     };
     world.revocations.revoke(target, expires)?;
-    match world.orders.verify(&token, world.now, &mut scratch) {
-        Err(error @ VerifyError::Revoked(_)) => println!("   the next call: {error}"),
+    let next = world.orders.verify(&token, world.now, &mut scratch);
+    let took = begun.elapsed();
+    match next {
+        Err(error @ VerifyError::Revoked(_)) => {
+            println!("   a token from the cache is revoked; the next call: {error}");
+        }
         _ => return Err("a revoked token was not refused as such".into()),
     }
+    table.add(
+        "a token revoked → its next use refused, cached or not",
+        1,
+        readable(took),
+        "m2m-revoke, m2m-token",
+    );
     Ok(())
 }
 
-fn time_it(world: &World) -> Outcome<()> {
-    println!("\n5. How long it takes (ES256, one thread, least of 20 rounds)");
+fn time_it(world: &World, table: &mut Table) -> Outcome<()> {
     let mut scratch = Scratch::new();
     let tokens = (0..50)
         .map(|_| world.mint(BILLING, ORDERS))
@@ -268,24 +279,29 @@ fn time_it(world: &World) -> Outcome<()> {
     )
     .with_revocations(Arc::clone(&world.revocations))
     .build()?;
-    let mut least = |verifier: &Verifier| -> Outcome<u128> {
-        let mut best = u128::MAX;
+    let mut least = |verifier: &Verifier| -> Outcome<Duration> {
+        let mut best = Duration::MAX;
         for _ in 0..20 {
             let start = Instant::now();
             for token in &tokens {
                 verifier.verify(token, world.now, &mut scratch)?;
             }
-            best = best.min(start.elapsed().as_nanos() / tokens.len() as u128);
+            best = best.min(start.elapsed() / u32::try_from(tokens.len())?);
         }
         Ok(best)
     };
     let cold = least(&cold_verifier)?;
     let warm = least(&world.orders)?;
-    println!("   cold, with its signature:   {cold:>7} ns");
     println!(
-        "   warm, from the cache:       {warm:>7} ns, {} times faster",
-        cold / warm.max(1)
+        "   verifying takes {} with its signature, {} from the cache (ES256; dates, binding and revocation each time)",
+        readable(cold),
+        readable(warm)
     );
-    println!("   (dates, binding and revocation are checked each time, cold or warm)");
+    table.add(
+        "a token verified: with its signature, from the cache",
+        "",
+        format!("{}, {}", readable(cold), readable(warm)),
+        "m2m-token",
+    );
     Ok(())
 }
