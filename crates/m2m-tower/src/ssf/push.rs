@@ -138,6 +138,7 @@ impl PushService {
         };
         self.signals.note(&received);
         let is_recorded = matches!(received, Received::New | Received::Repeated);
+        let is_later = matches!(received, Received::Later(_));
         self.observer.tell(&PushEvent::Received(received));
         if is_recorded {
             // It has been read as a SET.
@@ -147,7 +148,11 @@ impl PushService {
                 return unavailable();
             }
         }
-        pushed.response
+        match is_later {
+            // Keys are fetched at once, and a store recovers: a revocation should not wait longer than that.
+            true => unavailable(),
+            false => pushed.response,
+        }
     }
 }
 
