@@ -73,7 +73,7 @@ pub(crate) async fn run(count: usize, kind: Kind) -> Outcome<Vec<Duration>> {
     let revocations =
         StoredRevocations::open(Arc::clone(&store), clock.now()?, &SystemRandom, options);
     let revocations = Arc::new(revocations.await?);
-    let trusted = Issuers::one(&*issuer, keys.verifying_keys());
+    let trusted = Issuers::one(&issuer, keys.verifying_keys());
     let verifier = Verifier::builder(
         trusted,
         Audience::exactly(ORDERS),

@@ -50,7 +50,7 @@ pub(crate) async fn run(directory: &Path, port: u16, kind: Kind) -> Outcome<()> 
     for method in ["GET", "POST"] {
         allowed = allowed.allow(&orders, Grant::new(method, Resources::under("/ssf")?));
     }
-    let trusted = Issuers::one(&*issuer, keys.verifying_keys());
+    let trusted = Issuers::one(&issuer, keys.verifying_keys());
     let verifier = Verifier::builder(
         trusted,
         Audience::exactly(&issuer),

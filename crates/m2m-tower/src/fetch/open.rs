@@ -23,8 +23,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 pub(super) struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
     /// [`None`] once it has ended.
-    work: Option<Pin<Box<Connection<TokioIo<Box<dyn Duplex>>, Full<Bytes>>>>>,
+    work: Option<Pin<Box<Work>>>,
 }
+
+/// Reads and writes.
+type Work = Connection<TokioIo<Box<dyn Duplex>>, Full<Bytes>>;
 
 /// No answer came.
 pub(super) struct NoAnswer {

@@ -64,8 +64,10 @@ pub enum KeeperEvent {
 }
 
 impl StreamKeeper {
-    /// How often it acts upon what waits, and forgets a few hundred names.
+    /// How often it acts upon what waits, and forgets old names.
     const TIDY: Duration = Duration::from_secs(30);
+    /// How many steps it forgets in a row: the stream is not to wait for it.
+    const STEPS: u32 = 50;
 
     /// Keeps the stream that `manager` has at its transmitter.
     pub fn new(signals: SignalReceiver, manager: StreamManager) -> Self {
@@ -129,9 +131,7 @@ impl StreamKeeper {
             if let Err(failure) = self.signals.act().await {
                 (self.observe)(&KeeperEvent::NotActed(failure));
             }
-            let receiver = self.signals.receiver();
-            let forgotten = receiver.forget(self.now()?, &SystemRandom).await;
-            forgotten.map_err(KeeperEvent::Failed)?;
+            self.forget().await?;
         }
         self.look_at_metadata().await;
         let (receiver, now) = (self.signals.receiver(), self.now()?);
@@ -141,6 +141,19 @@ impl StreamKeeper {
             .min(receiver.poll_verification_timeout(issuer));
         let left = due.checked_since(now).unwrap_or_default();
         Ok(left.clamp(PAUSE, Self::TIDY))
+    }
+
+    /// Forgets old names, some hundred at a time.
+    async fn forget(&self) -> Result<(), KeeperEvent> {
+        let receiver = self.signals.receiver();
+        for _ in 0..Self::STEPS {
+            let forgotten = receiver.forget(self.now()?, &SystemRandom).await;
+            let (_, is_end) = forgotten.map_err(KeeperEvent::Failed)?;
+            if is_end {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Asks for a verification, if it is time.

@@ -39,11 +39,14 @@ pub struct ManagementService {
     shared: Arc<Shared>,
 }
 
+/// Which receiver a caller is.
+type Map = dyn Fn(&Caller) -> Option<transmitter::Caller> + Send + Sync;
+
 #[derive(Clone)]
 struct Shared {
     transmitter: Arc<Transmitter>,
     clock: Arc<dyn Clock>,
-    map: Arc<dyn Fn(&Caller) -> Option<transmitter::Caller> + Send + Sync>,
+    map: Arc<Map>,
     body_time: Duration,
     /// Requests whose body is read, or that the store is asked about.
     busy: Places,

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 /// Tells of what strangers cause: of the first hundred in each second, and of how many there were besides. A
 /// flood of requests is not to become a flood of log lines.
-pub(super) struct Observer<E: ?Sized> {
-    observe: Option<Arc<dyn Fn(&E, u64) + Send + Sync>>,
+pub(super) struct Observer<E> {
+    observe: Option<Arc<Observe<E>>>,
     window: Arc<Mutex<Window>>,
 }
+
+/// Is told what happened, and of how much it was not told before.
+type Observe<E> = dyn Fn(&E, u64) + Send + Sync;
 
 struct Window {
     begun: Instant,
@@ -17,7 +20,7 @@ struct Window {
     unseen: u64,
 }
 
-impl<E: ?Sized> Observer<E> {
+impl<E> Observer<E> {
     const A_SECOND: u32 = 100;
 
     pub(super) fn nobody() -> Self {
@@ -63,7 +66,7 @@ impl<E: ?Sized> Observer<E> {
     }
 }
 
-impl<E: ?Sized> Clone for Observer<E> {
+impl<E> Clone for Observer<E> {
     fn clone(&self) -> Self {
         Self {
             observe: self.observe.clone(),
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn of_a_flood_a_hundred_a_second_are_told_of_and_the_others_counted() {
-        let observer = Observer::<str>::nobody();
+        let observer = Observer::<String>::nobody();
         let now = Instant::now();
         let told = (0..250).filter_map(|_| observer.counts(now)).count();
         assert_eq!(told, 100);

@@ -92,7 +92,11 @@ impl SignalReceiver {
     /// Acts upon all SETs that wait for it: at the beginning, what a process that died has left. Services
     /// and followers do so by themselves.
     ///
-    /// Returns how many SETs were acted upon, and what went wrong first. What was not acted upon waits.
+    /// Returns how many SETs were acted upon.
+    ///
+    /// # Errors
+    ///
+    /// [`ActFailure`], the first that there was. What was not acted upon waits.
     pub async fn act(&self) -> Result<usize, ActFailure> {
         let _turn = self.inner.acting.lock().await;
         let mut count = 0;

@@ -256,7 +256,7 @@ impl Provider {
             is_known.then(|| Caller::new(receiver, &audience(receiver)).unwrap())
         });
         let management = configure(management);
-        let issuers = Issuers::one(&*issuer, keys.verifying_keys());
+        let issuers = Issuers::one(&issuer, keys.verifying_keys());
         let mut allowed = AllowList::new();
         for method in ["GET", "POST", "PATCH", "PUT", "DELETE"] {
             let grant = Grant::new(method, Resources::under("/ssf").unwrap());
@@ -384,7 +384,7 @@ impl Consumer {
         let domain = "example.org".parse().unwrap();
         let grant = Grant::new("GET", Resources::under("/orders").unwrap());
         let verifier = Verifier::builder(
-            Issuers::one(&**issuer, provider.keys.verifying_keys()),
+            Issuers::one(issuer, provider.keys.verifying_keys()),
             Audience::exactly(ORDERS),
             TokenType::access_token(),
         );
