@@ -74,7 +74,6 @@ pub(crate) enum Excess {
     /// There is no answer.
     Refused,
     /// Its head counts, and the body is as good as empty.
-    #[cfg_attr(not(feature = "ssf"), expect(dead_code, reason = "of pushes"))]
     CutOff,
 }
 
