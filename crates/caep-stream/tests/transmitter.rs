@@ -24,3 +24,5 @@ mod simulated;
 mod status;
 #[path = "transmitter/subjects.rs"]
 mod subjects;
+#[path = "transmitter/wakes.rs"]
+mod wakes;

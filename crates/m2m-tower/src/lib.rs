@@ -19,6 +19,8 @@ mod present;
 mod published;
 mod refused;
 mod scratches;
+#[cfg(feature = "ssf")]
+pub mod ssf;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "secrets")]
@@ -40,8 +42,8 @@ pub use credentials::RequestProblem;
 pub use extract::{Identified, NotIdentified};
 #[cfg(feature = "fetch")]
 pub use fetch::{
-    AddressRule, FetchFailure, FetchLimits, FetchUrl, Fetched, Fetcher, FollowEvent, KeyFollower,
-    Resolve, UnknownKeys, UrlError,
+    AddressRule, FetchFailure, FetchLimits, FetchUrl, Fetched, Fetcher, FollowEvent, HttpSender,
+    KeyFollower, Resolve, UnknownKeys, UrlError,
 };
 #[cfg(feature = "tls")]
 pub use forwarded::{ForwardedForm, TrustedProxies};
