@@ -5,7 +5,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,79 +20,19 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use m2m_guard::Freshness;
-use m2m_pki::ExpectedPeer;
-use m2m_pki::tls::LiveTls;
-use m2m_tower::{
-    Acceptor, Drained, PeerAddress, ServeCounts, ServeError, ServeLimits, ServedBody, Server,
-};
+use m2m_tower::{Acceptor, PeerAddress, ServeError, ServeLimits, ServedBody, Server};
 use support::pki::Pki;
+use support::serving::*;
 use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
+use tokio::sync::Notify;
 
 const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
-/// Longer than anything takes here, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(300);
 
-/// A server that runs.
-struct Running {
-    server: Server,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    ended: JoinHandle<Result<Drained, ServeError>>,
-}
-
-impl Running {
-    async fn start(server: Server, router: Router) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let running = server.clone();
-        let ended = tokio::spawn(async move {
-            let until = async {
-                let _ = stopped.await;
-            };
-            running.serve(listener, router, until).await
-        });
-        let stop = Some(stop);
-        Self {
-            server,
-            address,
-            stop,
-            ended,
-        }
-    }
-
-    async fn plain(limits: ServeLimits) -> Self {
-        Self::start(Server::plain_on_loopback(limits), router()).await
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    /// Waits until the counts are as `expected` says.
-    async fn until(&self, what: &str, expected: impl Fn(&ServeCounts) -> bool) {
-        let begun = std::time::Instant::now();
-        while !expected(&self.server.counts()) {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{what}: {:?}",
-                self.server.counts()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn stop(mut self) -> Drained {
-        let _ = self.stop.take().unwrap().send(());
-        let ended = tokio::time::timeout(PATIENCE, self.ended).await;
-        ended.expect("it ends").unwrap().unwrap()
-    }
+async fn plain(limits: ServeLimits) -> Running {
+    Running::start(Server::plain_on_loopback(limits), router()).await
 }
 
 fn router() -> Router {
@@ -135,38 +74,6 @@ impl hyper::body::Body for Endless {
     }
 }
 
-/// Asks in the form of HTTP/1.1, and reads until the answer is complete.
-async fn ask<I: AsyncRead + AsyncWrite + Unpin>(stream: &mut I, text: &str) -> Option<String> {
-    stream.write_all(text.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let count = stream.read(&mut piece).await.ok()?;
-        answer.extend_from_slice(piece.get(..count)?);
-        let text = String::from_utf8(answer.clone()).ok()?;
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            if count == 0 {
-                return None;
-            }
-            continue;
-        };
-        let length = head
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
-        if body.len() >= length.1.parse().ok()? {
-            return Some(text);
-        }
-    }
-}
-
-const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-
-async fn is_served<I: AsyncRead + AsyncWrite + Unpin>(stream: &mut I) -> bool {
-    let answer = ask(stream, GET).await;
-    answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
 /// Waits until the other end closed the connection.
 async fn is_closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
@@ -205,19 +112,6 @@ async fn body_of(client: &mut Http2, request: Request<Full<Bytes>>) -> hyper::Re
     let body = client.send_request(request).await?.into_body();
     let body = body.collect().await?.to_bytes();
     Ok(String::from_utf8(body.to_vec()).unwrap())
-}
-
-async fn tls(
-    machine: &LiveTls,
-    address: SocketAddr,
-) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let expected = ExpectedPeer::service(service(ORDERS));
-    let connector = machine.connector(expected).unwrap();
-    let stream = TcpStream::connect(address).await?;
-    let name = "orders.internal".try_into().unwrap();
-    TlsConnector::from(connector.config())
-        .connect(name, stream)
-        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,7 +212,7 @@ async fn without_tls_only_loopback_is_served() {
         .await;
     assert!(matches!(refused, Err(ServeError::NotLoopback { .. })));
 
-    let running = Running::plain(ServeLimits::new()).await;
+    let running = plain(ServeLimits::new()).await;
     let mut first = running.connect().await;
     assert!(is_served(&mut first).await && is_served(&mut first).await);
     let mut client = http2(running.connect().await).await;
@@ -334,7 +228,7 @@ async fn at_a_limit_new_connections_are_reset_and_old_ones_go_on() {
     let limits = ServeLimits::new()
         .with_connections(4)
         .with_connections_by_address(2);
-    let running = Running::plain(limits).await;
+    let running = plain(limits).await;
     let from = async |address: &str| {
         let socket = TcpSocket::new_v4().unwrap();
         socket
@@ -371,7 +265,7 @@ async fn who_says_nothing_or_does_not_finish_is_dropped_in_time() {
     let limits = ServeLimits::new()
         .with_head(8 << 10, SOON)
         .with_openings(3, 3);
-    let running = Running::plain(limits).await;
+    let running = plain(limits).await;
     let mut silent = [
         running.connect().await,
         running.connect().await,
@@ -413,7 +307,7 @@ async fn heads_are_bounded_in_bytes_and_fields() {
     let limits = ServeLimits::new()
         .with_head(8 << 10, PATIENCE)
         .with_head_fields(20);
-    let running = Running::plain(limits).await;
+    let running = plain(limits).await;
     let field = |index: usize| format!("x-{index}: y\r\n");
     let many = |count: usize| {
         let fields: String = (1..count).map(field).collect();
@@ -468,7 +362,7 @@ async fn heads_are_bounded_in_bytes_and_fields() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_ends() {
     let limits = ServeLimits::new().with_body_pace(SOON, 1 << 20);
-    let running = Running::plain(limits.with_idle(SOON)).await;
+    let running = plain(limits.with_idle(SOON)).await;
     let head = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
     // None at all, and one byte now and then: it never pauses, and is too slow in all.
     for pause in [PATIENCE, SOON / 10] {
@@ -519,7 +413,7 @@ async fn a_body_without_hurry_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_what_was_asked_for_is_dropped() {
-    let running = Running::plain(ServeLimits::new().with_response_pause(SOON)).await;
+    let running = plain(ServeLimits::new().with_response_pause(SOON)).await;
     let mut stream = running.connect().await;
     stream
         .write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -547,7 +441,7 @@ async fn who_does_not_read_what_was_asked_for_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_nothing_more_is_closed() {
-    let running = Running::plain(ServeLimits::new().with_idle(SOON)).await;
+    let running = plain(ServeLimits::new().with_idle(SOON)).await;
     let mut one = running.connect().await;
     assert!(is_served(&mut one).await);
     let mut two = http2(running.connect().await).await;
@@ -565,7 +459,7 @@ async fn a_stop_ends_what_waits_finishes_what_is_under_way_and_cuts_what_hangs()
     let limits = ServeLimits::new()
         .with_drain(SOON)
         .with_head(8 << 10, PATIENCE);
-    let running = Running::plain(limits).await;
+    let running = plain(limits).await;
     let (mut silent, mut idle) = (running.connect().await, running.connect().await);
     assert!(is_served(&mut idle).await);
     let mut hanging = running.connect().await;
@@ -614,7 +508,7 @@ async fn a_stop_ends_what_waits_finishes_what_is_under_way_and_cuts_what_hangs()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_drops_the_server_cuts_all() {
-    let running = Running::plain(ServeLimits::new()).await;
+    let running = plain(ServeLimits::new()).await;
     let mut stream = running.connect().await;
     assert!(is_served(&mut stream).await);
     running.ended.abort();
@@ -625,7 +519,7 @@ async fn who_drops_the_server_cuts_all() {
 async fn dos_005_a_service_that_panics_ends_its_connection_and_no_other() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let running = Running::plain(ServeLimits::new()).await;
+    let running = plain(ServeLimits::new()).await;
     let mut other = running.connect().await;
     assert!(is_served(&mut other).await);
     let mut stream = running.connect().await;
@@ -644,7 +538,7 @@ async fn dos_005_a_service_that_panics_ends_its_connection_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_takes_back_more_than_is_answered_is_dropped() {
-    let running = Running::plain(ServeLimits::new().with_cancellations(10)).await;
+    let running = plain(ServeLimits::new().with_cancellations(10)).await;
     let mut client = http2(running.connect().await).await;
     let mut taken_back = 0;
     while running.server.counts().cancelling == 0 {

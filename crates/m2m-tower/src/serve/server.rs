@@ -157,6 +157,10 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError`], before anything was accepted.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime of tokio with its timer and its I/O.
     pub async fn serve<S, R>(
         &self,
         listener: TcpListener,
@@ -197,8 +201,9 @@ impl Server {
         }
         // Nobody is to wait for a connection that will not be accepted.
         drop(listener);
+        let overdue = self.shared.counts.overdue.now();
         self.stop();
-        Ok(self.drain(connections).await)
+        Ok(self.drain(connections, overdue).await)
     }
 
     /// A connection, if there is room for it.
@@ -241,7 +246,8 @@ impl Server {
         }
     }
 
-    async fn drain(&self, mut connections: JoinSet<()>) -> Drained {
+    /// `overdue` were cut before, for other reasons.
+    async fn drain(&self, mut connections: JoinSet<()>, overdue: u64) -> Drained {
         let open = connections.len();
         // Each ends by itself in time; this is for services that panic, block or do not yield.
         let deadline = Instant::now() + self.shared.limits.drain + SECOND;
@@ -250,7 +256,7 @@ impl Server {
         }
         let left = connections.len();
         connections.shutdown().await;
-        let overdue = self.shared.counts.overdue.now();
+        let overdue = self.shared.counts.overdue.now().saturating_sub(overdue);
         let cut = left.saturating_add(usize::try_from(overdue).unwrap_or(usize::MAX));
         Drained {
             open,
