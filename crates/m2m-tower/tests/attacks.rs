@@ -208,7 +208,7 @@ fn router() -> Router {
             "/length",
             post(|body: Bytes| async move { body.len().to_string() }),
         )
-        .route("/hangs", get(|| std::future::pending::<&'static str>()))
+        .route("/hangs", get(std::future::pending::<&'static str>))
 }
 
 /// A server that takes machines alone, and one of them.
@@ -272,11 +272,11 @@ async fn ten_thousand_half_open_connections_starve_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_floods_from_one_address_is_reset_and_others_connect() {
+async fn who_floods_of_one_address_is_reset_and_others_connect() {
     let _turn = TURN.lock().await;
     let count = many();
     let (running, machine) = of_machines(ServeLimits::new(), Duration::from_secs(3)).await;
-    let attack = Attack::new("half_hello", count).from_one_address();
+    let attack = Attack::new("half_hello", count).of_one_address();
     let outcome = run(&running, Some(machine), attack).await;
     let refused = outcome.after.refused_by_address - outcome.before.refused_by_address;
     let slow = outcome.after.slow_openings - outcome.before.slow_openings;

@@ -98,7 +98,7 @@ fn router() -> Router {
         Ok::<_, std::convert::Infallible>(server.server_streaming(service_fn(watch), request).await)
     });
     Router::new()
-        .route_service(READ, read.clone())
+        .route_service(READ, read)
         .route_service(CUSTOMERS, read)
         .route_service(WATCH, watch)
 }

@@ -44,7 +44,7 @@ fn router() -> Router {
         )
         .route("/panic", get(panics))
         .route("/endless", get(endless))
-        .route("/hangs", get(|| std::future::pending::<&'static str>()))
+        .route("/hangs", get(std::future::pending::<&'static str>))
         .route(
             "/version",
             get(|request: AxumRequest| async move { format!("{:?}", request.version()) }),

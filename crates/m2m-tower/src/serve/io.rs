@@ -136,8 +136,6 @@ impl<I: AsyncWrite> AsyncWrite for WatchedIo<I> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     fn version_of(mut bytes: &[u8]) -> io::Result<(Version, usize)> {

@@ -154,8 +154,6 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     fn places(limits: ServeLimits) -> Arc<Places> {

@@ -51,7 +51,7 @@ impl Attack {
         }
     }
 
-    pub(crate) const fn from_one_address(mut self) -> Self {
+    pub(crate) const fn of_one_address(mut self) -> Self {
         self.addresses = 1;
         self
     }
