@@ -1,8 +1,8 @@
 //! The service: a router of axum behind the layer, over mutual TLS.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -11,20 +11,19 @@ use m2m_guard::{AllowList, Credential, Freshness, Grant, Guard, Resources};
 use m2m_pki::tls::LiveTls;
 use m2m_revoke::Revocations;
 use m2m_token::{Audience, Issuers, SigningKeyRing, TokenType, Verifier};
-use m2m_tower::{Acceptor, Authenticate, Identified};
+use m2m_tower::{Acceptor, Authenticate, Identified, ServeLimits, Server};
 use m2m_types::SystemClock;
 use tokio::net::TcpListener;
 
-use crate::accept::accept;
 use crate::{BILLING, ISSUER, ORDERS, Outcome, SHOP};
 
 /// A server that runs, and what it told its operators.
-pub(crate) struct Server {
+pub(crate) struct Orders {
     pub(crate) address: SocketAddr,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
+impl Orders {
     pub(crate) async fn start(
         tls: LiveTls,
         ring: &Arc<SigningKeyRing>,
@@ -63,8 +62,8 @@ impl Server {
 
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let head = Duration::from_secs(5);
-        tokio::spawn(accept(listener, Acceptor::new(tls), router, head, drop));
+        let server = Server::mutual_tls(Acceptor::new(tls), ServeLimits::new());
+        tokio::spawn(async move { server.serve(listener, router, pending()).await });
         Ok(Self { address, log })
     }
 }

@@ -11,7 +11,6 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
-#[path = "../guarded/accept.rs"]
 mod accept;
 mod authority;
 mod follow;

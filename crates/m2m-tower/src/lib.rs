@@ -19,6 +19,8 @@ mod present;
 mod published;
 mod refused;
 mod scratches;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "ssf")]
 pub mod ssf;
 #[cfg(feature = "tls")]
@@ -62,5 +64,7 @@ pub use present::{
 pub use present::{RequestSigner, RequestSignerError, SignFuture, SignRequests, Signing};
 pub use published::Published;
 pub use refused::Refused;
+#[cfg(feature = "serve")]
+pub use serve::{BodyError, Drained, ServeCounts, ServeError, ServeLimits, ServedBody, Server};
 #[cfg(feature = "tls")]
 pub use tls::{AcceptError, Acceptor, UntilDistrusted};

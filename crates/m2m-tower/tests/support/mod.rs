@@ -9,6 +9,9 @@
 #[cfg(feature = "tls")]
 pub(crate) mod pki;
 
+#[cfg(feature = "serve")]
+pub(crate) mod serving;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

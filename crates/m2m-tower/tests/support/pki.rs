@@ -73,14 +73,21 @@ impl Pki {
 
     /// A machine of that name, and its certificate.
     pub(crate) fn machine(&self, name: &str) -> (LiveTls, Certificate) {
+        self.machine_that_speaks(name, &[])
+    }
+
+    /// The same, which speaks `protocols`.
+    pub(crate) fn machine_that_speaks(
+        &self,
+        name: &str,
+        protocols: &[&[u8]],
+    ) -> (LiveTls, Certificate) {
         let (leaf, key) = self.leaf(name);
         let identity = Identity::new(vec![leaf.clone()], key).unwrap();
         let material = Material::new(identity, self.bundles(), CrlSet::new());
         let clock = Arc::<ManualClock>::clone(&self.clock);
-        (
-            LiveTls::builder(material, rule(), clock).build().unwrap(),
-            leaf,
-        )
+        let builder = LiveTls::builder(material, rule(), clock).with_alpn(protocols);
+        (builder.build().unwrap(), leaf)
     }
 
     pub(crate) fn crl(&self, revoked: &Certificate) -> Arc<CrlIndex> {
