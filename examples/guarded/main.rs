@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use machines::Machines;
-use server::Server;
+use server::Orders;
 
 const ISSUER: &str = "https://issuer.example";
 const ORDERS: &str = "spiffe://example.org/orders";
@@ -49,7 +49,7 @@ async fn main() -> Outcome<()> {
     let revocations = Arc::new(Revocations::new(seed, now));
 
     let (orders, _) = machines.join(ORDERS).await?;
-    let server = Server::start(orders.clone(), &ring, &revocations, clock.clone()).await?;
+    let server = Orders::start(orders.clone(), &ring, &revocations, clock.clone()).await?;
     println!("orders listens on {}\n", server.address);
 
     let (billing, own) = machines.join(BILLING).await?;
@@ -156,14 +156,14 @@ async fn main() -> Outcome<()> {
 
 /// Makes calls and compares what comes of them.
 struct Calls<'a> {
-    server: &'a Server,
+    server: &'a Orders,
     tls: Option<LiveTls>,
     count: usize,
     wrong: usize,
 }
 
 impl<'a> Calls<'a> {
-    fn to(server: &'a Server) -> Self {
+    fn to(server: &'a Orders) -> Self {
         let (count, wrong) = (0, 0);
         Self {
             server,
@@ -202,7 +202,7 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    fn all_as_expected(&self, server: &Server) -> Outcome<()> {
+    fn all_as_expected(&self, server: &Orders) -> Outcome<()> {
         println!(
             "{} calls, {} not answered as they should be",
             self.count, self.wrong
@@ -225,7 +225,7 @@ fn request(path: &str, tokens: &[&str]) -> Outcome<Request<Empty<bytes::Bytes>>>
 
 type Client = hyper::client::conn::http1::SendRequest<Empty<bytes::Bytes>>;
 
-async fn connect(tls: &LiveTls, server: &Server) -> Outcome<Client> {
+async fn connect(tls: &LiveTls, server: &Orders) -> Outcome<Client> {
     let connector = tls.connector(ExpectedPeer::service(ORDERS.parse()?))?;
     let stream = TcpStream::connect(server.address).await?;
     let name = "orders.internal".try_into()?;

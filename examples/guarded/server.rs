@@ -1,31 +1,29 @@
 //! The service: a router of axum behind the layer, over mutual TLS.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use m2m_crypto::SystemRandom;
 use m2m_guard::{AllowList, Credential, Freshness, Grant, Guard, Resources};
 use m2m_pki::tls::LiveTls;
 use m2m_revoke::Revocations;
 use m2m_token::{Audience, Issuers, SigningKeyRing, TokenType, Verifier};
-use m2m_tower::{Acceptor, Authenticate, Identified, OnConnection, UntilDistrusted};
+use m2m_tower::{Acceptor, Authenticate, Identified, ServeLimits, Server};
 use m2m_types::SystemClock;
 use tokio::net::TcpListener;
 
 use crate::{BILLING, ISSUER, ORDERS, Outcome, SHOP};
 
 /// A server that runs, and what it told its operators.
-pub(crate) struct Server {
+pub(crate) struct Orders {
     pub(crate) address: SocketAddr,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
+impl Orders {
     pub(crate) async fn start(
         tls: LiveTls,
         ring: &Arc<SigningKeyRing>,
@@ -64,33 +62,12 @@ impl Server {
 
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(accept(listener, Acceptor::new(tls), router));
+        let server = Server::mutual_tls(Acceptor::new(tls), ServeLimits::new());
+        tokio::spawn(async move { server.serve(listener, router, pending()).await });
         Ok(Self { address, log })
     }
 }
 
 async fn order(Identified(caller): Identified) -> String {
     format!("order 17 for {}", caller.service_id().as_str())
-}
-
-async fn accept(listener: TcpListener, acceptor: Acceptor, router: Router) {
-    while let Ok((stream, from)) = listener.accept().await {
-        let (acceptor, router) = (acceptor.clone(), router.clone());
-        tokio::spawn(async move {
-            let Ok((stream, peer)) = acceptor.accept(stream).await else {
-                return;
-            };
-            let service = OnConnection::new(router)
-                .with_address(from)
-                .with_peer(peer.clone());
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            // Who sends its head byte by byte does not stay for ever.
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(5));
-            let service = TowerToHyperService::new(service);
-            let serving = builder.serve_connection(TokioIo::new(stream), service);
-            let _ = UntilDistrusted::new(serving, &peer).await;
-        });
-    }
 }

@@ -16,6 +16,8 @@ mod headers;
 mod published;
 mod refused;
 mod scratches;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -38,5 +40,7 @@ pub use fetch::{
 pub use forwarded::{ForwardedForm, TrustedProxies};
 pub use published::Published;
 pub use refused::Refused;
+#[cfg(feature = "serve")]
+pub use serve::{BodyError, Drained, ServeCounts, ServeError, ServeLimits, ServedBody, Server};
 #[cfg(feature = "tls")]
 pub use tls::{AcceptError, Acceptor, UntilDistrusted};

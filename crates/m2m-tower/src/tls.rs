@@ -59,6 +59,17 @@ impl Acceptor {
         self
     }
 
+    /// How long a handshake may take.
+    #[cfg(feature = "serve")]
+    pub(crate) const fn handshake_timeout(&self) -> Duration {
+        self.handshake
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) const fn tls(&self) -> &LiveTls {
+        &self.tls
+    }
+
     /// Does the handshake on `stream`, and knows its client from then on. Run it in a task of its own: a
     /// client that says nothing keeps nobody else waiting then.
     ///

@@ -17,113 +17,22 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use m2m_crypto::{Algorithm, SigningKey, SystemRandom};
 use m2m_guard::{Caller, Credential, Freshness};
-use m2m_pki::tls::{Identity, LiveTls, Material};
-use m2m_pki::{
-    Authority, Certificate, ChainVerifier, CrlIndex, CrlIssuer, CrlLimits, CrlNumber, CrlNumbers,
-    CrlSet, CrlSigner, CsrBuilder, ExpectedPeer, Ledger, ListedRevocation, Profile, RevocationList,
-    RevocationReason, RevocationRule, Scope, Subject, TrustBundle, TrustBundles, UnverifiedCrl,
-    UpdateTimes,
-};
+use m2m_pki::tls::LiveTls;
+use m2m_pki::{Certificate, ChainVerifier, CrlSet, ExpectedPeer};
 use m2m_token::TokenRequest;
 use m2m_tower::{
     Acceptor, Authenticate, ForwardedForm, OnConnection, TrustedProxies, UntilDistrusted,
 };
-use m2m_types::{Live, ManualClock};
+use m2m_types::Live;
+use support::pki::{Pki, rule};
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tower::{Layer as _, service_fn};
 
-const DAY: Duration = Duration::from_secs(86_400);
 const SHOP: &str = "spiffe://example.org/shop";
 const PROXY: &str = "spiffe://example.org/proxy";
-
-/// An authority, whose certificates are short-lived and need no CRL.
-struct Pki {
-    ledger: Ledger,
-    authority: Authority,
-    key: SigningKey,
-    clock: Arc<ManualClock>,
-}
-
-fn rule() -> RevocationRule {
-    RevocationRule::strict().with_no_revocation_below(2 * DAY)
-}
-
-impl Pki {
-    fn new(clock: &Arc<ManualClock>) -> Self {
-        let ledger = Ledger::new(Arc::new(m2m_store::MemoryStore::new()));
-        let domain = "example.org".parse().unwrap();
-        let root =
-            Profile::root("root", domain, Subject::new("Root").unwrap(), 3650 * DAY).unwrap();
-        let key = SigningKey::generate(Algorithm::Es256, &SystemRandom).unwrap();
-        let der = key.to_pkcs8_der();
-        let ca = service("spiffe://example.org/ca");
-        let issued =
-            Authority::create_root(&root, &ca, &key, 3650 * DAY, now(), &SystemRandom).unwrap();
-        let certificate = pollster::block_on(ledger.record(issued)).unwrap();
-        Self {
-            authority: Authority::load(certificate, key).unwrap(),
-            ledger,
-            key: SigningKey::from_pkcs8_der(Algorithm::Es256, der.expose_secret()).unwrap(),
-            clock: Arc::clone(clock),
-        }
-    }
-
-    fn bundles(&self) -> TrustBundles {
-        let anchor = self.authority.certificate().clone();
-        TrustBundles::new().with(TrustBundle::new("example.org".parse().unwrap(), [anchor]))
-    }
-
-    fn leaf(&self, name: &str) -> (Certificate, SigningKey) {
-        let key = SigningKey::generate(Algorithm::Es256, &SystemRandom).unwrap();
-        let csr = CsrBuilder::new().sign(&key).unwrap().verify().unwrap();
-        let profile = Profile::workload("workload", "example.org".parse().unwrap(), DAY).unwrap();
-        let profile = profile.with_no_revocation_below(2 * DAY);
-        let approved = profile.approve(csr, &service(name), DAY).unwrap();
-        let issued = self
-            .authority
-            .issue(approved, now(), &SystemRandom)
-            .unwrap();
-        (pollster::block_on(self.ledger.record(issued)).unwrap(), key)
-    }
-
-    /// A machine of that name, and its certificate.
-    fn machine(&self, name: &str) -> (LiveTls, Certificate) {
-        let (leaf, key) = self.leaf(name);
-        let identity = Identity::new(vec![leaf.clone()], key).unwrap();
-        let material = Material::new(identity, self.bundles(), CrlSet::new());
-        let clock = Arc::<ManualClock>::clone(&self.clock);
-        (
-            LiveTls::builder(material, rule(), clock).build().unwrap(),
-            leaf,
-        )
-    }
-
-    fn crl(&self, revoked: &Certificate) -> Arc<CrlIndex> {
-        let issuer = CrlIssuer::from_certificate(self.authority.certificate()).unwrap();
-        let signer = CrlSigner::new(issuer.clone(), self.key.verifying_key()).unwrap();
-        let mut list = RevocationList::new(Scope::everything());
-        let reason = RevocationReason::KeyCompromise;
-        let entry = ListedRevocation::new(revoked.serial().clone(), now(), reason);
-        list.revoke(&entry).unwrap();
-        let number = CrlNumbers::first()
-            .claim_exactly(CrlNumber::from(1))
-            .unwrap();
-        let later = now().saturating_add(DAY);
-        let times = UpdateTimes::new(now(), later).unwrap();
-        let der = list
-            .prepare(&signer, number, times)
-            .unwrap()
-            .sign(&self.key)
-            .unwrap()
-            .into_der();
-        let crl = UnverifiedCrl::parse(&der, &CrlLimits::default()).unwrap();
-        Arc::new(CrlIndex::build(&crl.verify(&issuer).unwrap()).unwrap())
-    }
-}
 
 /// Serves whatever the layer lets through: who it was, and by what.
 async fn serve(tls: LiveTls, layer: Authenticate) -> SocketAddr {

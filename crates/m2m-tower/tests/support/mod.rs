@@ -6,6 +6,9 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[cfg(feature = "tls")]
+pub(crate) mod pki;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
