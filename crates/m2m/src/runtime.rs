@@ -6,7 +6,7 @@
 //!             └─ joining ────────▼
 //!               service: guard ── authenticate() ── your router
 //!                 │  tls(), revocations(), api_keys(), receiver(), transmitter(), store()
-//!                 └─ tasks(), run(), health()
+//!                 └─ serve(), or run() or tasks() beside a server of your own; health()
 //! ```
 //!
 //! # What holds if nothing is said
@@ -26,8 +26,8 @@
 //!
 //! # Background work
 //!
-//! There is none that the application does not run: [`Runtime::run`] drives all of it beside the server,
-//! [`Runtime::tasks`] gives it out piece by piece. What each piece did and when it is due next is in
+//! There is none that the application does not run: [`Runtime::serve`] drives all of it beside the server,
+//! [`Runtime::run`] without one, and [`Runtime::tasks`] gives it out piece by piece. What each piece did and when it is due next is in
 //! [`Runtime::health`]. Each is named by [`TaskName`]; without it nothing is renewed, and what expires is refused.
 //!
 //! # Ways out
@@ -54,16 +54,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use caep_stream::receiver::Receiver;
 use caep_stream::transmitter::Transmitter;
+use http::{Request, Response};
+use http_body::Body;
 use m2m_crypto::SystemRandom;
 use m2m_guard::Guard;
 use m2m_pki::tls::LiveTls;
 use m2m_pki::{CertificateId, Operator, RevocationReason};
 use m2m_revoke::{StoredRevocations, Target};
 use m2m_store::{EmbeddedStore, Revision};
-use m2m_tower::{Acceptor, Authenticate};
+use m2m_tower::{Acceptor, Authenticate, Drained, ServeError, ServeLimits, ServedBody, Server};
 use m2m_types::{Clock, ServiceId, Timestamp};
+use tokio::net::TcpListener;
+use tower_service::Service;
 
 pub use api_keys::ApiKeys;
 pub use authority::CertificateAuthority;
@@ -282,15 +287,63 @@ impl Runtime {
             .collect()
     }
 
-    /// Does all the background work that nobody has taken, until `shutdown` is ready. Dropped, it stops:
-    /// nothing is half done. Needs a runtime of tokio.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+    /// A server for clients that [`Runtime::tls`] takes, with limits that suit most; make your own with
+    /// [`Runtime::acceptor`] for others.
+    pub fn server(&self) -> Server {
+        Server::mutual_tls(self.acceptor(), ServeLimits::new())
+    }
+
+    /// Serves `service`, a router of axum say, to who connects to `listener` over mutual TLS, and does the
+    /// background work meanwhile. Dropped, it stops both; [`Runtime::serve_until`] ends what is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], before anything was accepted.
+    pub async fn serve<S, R>(&self, listener: TcpListener, service: S) -> Result<(), ServeError>
+    where
+        S: Service<Request<ServedBody>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let forever = std::future::pending();
+        self.serve_until(listener, service, forever).await.map(drop)
+    }
+
+    /// As [`Runtime::serve`], until `until` is ready. What is under way then is finished, within a limit,
+    /// and then the background work is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], before anything was accepted.
+    pub async fn serve_until<S, R>(
+        &self,
+        listener: TcpListener,
+        service: S,
+        until: impl Future<Output = ()>,
+    ) -> Result<Drained, ServeError>
+    where
+        S: Service<Request<ServedBody>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.run(self.server().serve(listener, service, until))
+            .await
+    }
+
+    /// Does all the background work that nobody has taken, until `shutdown` is ready, and gives what that
+    /// gave. Dropped, it stops: nothing is half done. Needs a runtime of tokio.
+    pub async fn run<T>(&self, shutdown: impl Future<Output = T>) -> T {
         let mut running = tokio::task::JoinSet::new();
         for task in self.tasks() {
             running.spawn(task);
         }
-        shutdown.await;
+        let outcome = shutdown.await;
         running.shutdown().await;
+        outcome
     }
 }
 

@@ -31,7 +31,10 @@ fn the_default_is_small_and_the_readme_says_how_much_each_is() {
     assert!((10..=43).contains(&small), "default: {small} crates");
     assert!((50..=180).contains(&runtime), "runtime: {runtime} crates");
     let readme = include_str!("../README.md");
-    for line in [format!("| default | {small} |"), format!("| `runtime` | {runtime} |")] {
+    for line in [
+        format!("| default | {small} |"),
+        format!("| `runtime` | {runtime} |"),
+    ] {
         assert!(readme.contains(&line), "the README should have: {line}");
     }
 }

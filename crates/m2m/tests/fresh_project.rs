@@ -32,7 +32,10 @@ fn block(mark: &str, fence: &str) -> String {
 #[test]
 fn the_program_of_the_readme_has_fifteen_lines_at_most() {
     let program = block("<!-- the program that", "```rust,no_run\n");
-    let lines = program.lines().filter(|line| !line.trim().is_empty()).count();
+    let lines = program
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .count();
     assert!((10..=15).contains(&lines), "{lines} lines:\n{program}");
 }
 
@@ -40,12 +43,18 @@ fn the_program_of_the_readme_has_fifteen_lines_at_most() {
 async fn the_program_of_the_readme_works_as_the_readme_says() {
     let place = tempfile::tempdir().unwrap();
     let project = place.path().join("orders");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     lay_out(&project, free);
     let built = build(&project);
     let errors = String::from_utf8_lossy(&built.stderr).into_owned();
     if !built.status.success() && is_missing(&errors) {
-        let _ = std::fs::write("/dev/stderr", "SKIPPED: fresh_project: its dependencies are not on this machine\n");
+        let _ = std::fs::write(
+            "/dev/stderr",
+            "SKIPPED: fresh_project: its dependencies are not on this machine\n",
+        );
         return;
     }
     assert!(built.status.success(), "{errors}");
@@ -63,11 +72,20 @@ async fn the_program_of_the_readme_works_as_the_readme_says() {
     let told = service.line();
     assert!(told.starts_with("refused (denied): "), "{told}");
     let refused = shop.ask(free, "GET", None).await.unwrap();
-    assert_eq!((refused.0, refused.1.as_str()), (403, "{\"error\":\"forbidden\"}\n"));
+    assert_eq!(
+        (refused.0, refused.1.as_str()),
+        (403, "{\"error\":\"forbidden\"}\n")
+    );
     let told = service.line();
     assert!(told.starts_with("refused (denied): "), "{told}");
-    let refused = billing.ask(free, "GET", Some("Bearer a.b.c")).await.unwrap();
-    assert_eq!((refused.0, refused.1.as_str()), (401, "{\"error\":\"invalid_token\"}\n"));
+    let refused = billing
+        .ask(free, "GET", Some("Bearer a.b.c"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (refused.0, refused.1.as_str()),
+        (401, "{\"error\":\"invalid_token\"}\n")
+    );
     let told = service.line();
     assert!(told.starts_with("refused (token): token: "), "{told}");
 
@@ -89,12 +107,18 @@ fn lay_out(project: &Path, free: SocketAddr) {
     std::fs::write(project.join("src/main.rs"), with_port).unwrap();
     let dependencies = block("## A service in fifteen lines", "```toml\n");
     let path = format!("path = {:?}", crates.display().to_string());
-    let mut manifest = String::from("[package]\nname = \"fresh-orders\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n");
+    let mut manifest = String::from(
+        "[package]\nname = \"fresh-orders\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n",
+    );
     let with_path = dependencies.replace("path = \"../m2m/crates/m2m\"", &path);
     assert_ne!(dependencies, with_path);
     // Dependencies as this workspace builds them, so that what is there is used. The directory may lie below
     // another workspace.
-    write!(manifest, "{with_path}\n\n[workspace]\n\n[profile.dev.package.\"*\"]\nopt-level = 2\n").unwrap();
+    write!(
+        manifest,
+        "{with_path}\n\n[workspace]\n\n[profile.dev.package.\"*\"]\nopt-level = 2\n"
+    )
+    .unwrap();
     std::fs::write(project.join("Cargo.toml"), manifest).unwrap();
     // The versions that there are. What is too many is dropped.
     std::fs::copy(workspace.join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
@@ -109,7 +133,9 @@ fn target() -> PathBuf {
 fn build(project: &Path) -> Output {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--offline", "--target-dir"]).arg(target());
+    command
+        .args(["build", "--offline", "--target-dir"])
+        .arg(target());
     // Of this test's own run.
     for (name, _) in std::env::vars() {
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST") {
@@ -120,7 +146,12 @@ fn build(project: &Path) -> Output {
 }
 
 fn is_missing(errors: &str) -> bool {
-    let signs = ["no matching package", "--offline", "unable to update", "can't checkout"];
+    let signs = [
+        "no matching package",
+        "--offline",
+        "unable to update",
+        "can't checkout",
+    ];
     signs.iter().any(|sign| errors.contains(sign)) && !errors.contains("error[E")
 }
 
@@ -149,7 +180,11 @@ impl Service {
         let begun = Instant::now();
         while TcpStream::connect(address).await.is_err() {
             let ended = service.child.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < LONG, "{}", service.lines());
+            assert!(
+                ended.is_none() && begun.elapsed() < LONG,
+                "{}",
+                service.lines()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // That connection said nothing and left.
@@ -209,7 +244,9 @@ impl Client {
         let connector = self.tls.connector(orders).unwrap();
         let stream = TcpStream::connect(address).await?;
         let name = "127.0.0.1".try_into().unwrap();
-        let stream = TlsConnector::from(connector.config()).connect(name, stream).await?;
+        let stream = TlsConnector::from(connector.config())
+            .connect(name, stream)
+            .await?;
         let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut client, connection) = shake.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
@@ -221,9 +258,16 @@ impl Client {
             request = request.header("authorization", authorization);
         }
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let response = client.send_request(request).await.map_err(std::io::Error::other)?;
+        let response = client
+            .send_request(request)
+            .await
+            .map_err(std::io::Error::other)?;
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(std::io::Error::other)?;
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(std::io::Error::other)?;
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         Ok((status, body))
     }

@@ -24,7 +24,7 @@ pub enum StartError {
     },
     /// Nobody said who issues certificates and tokens.
     #[error(
-        "say who issues: `as_issuer`, or `joining` with an issuer of this process or an invitation"
+        "say who issues: `as_issuer`, `joining`, or `joining_by` with an invitation"
     )]
     IssuerUnsaid,
     /// What was said contradicts itself.
@@ -69,11 +69,14 @@ pub enum RuntimeError {
         /// What was wrong.
         reason: Reason,
     },
-    /// The issuer said no.
-    #[error("the issuer refuses: {reason}")]
+    /// A text is no invitation.
+    #[error("this is not an invitation; copy it whole, from `m2m-invitation-1.` to its end")]
+    Invitation,
+    /// The issuer said no. It says why in its own log.
+    #[error("the issuer refuses with {status}; its log says why")]
     Refused {
-        /// What it said, as far as it says anything.
-        reason: Reason,
+        /// The status of its answer.
+        status: u16,
     },
     /// Our own certificate, or what it is used with.
     #[error("TLS: {reason}")]

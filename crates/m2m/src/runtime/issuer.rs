@@ -12,6 +12,7 @@ use m2m_types::{ServiceId, Timestamp, TrustDomain};
 
 use super::authority::CertificateAuthority;
 use super::error::RuntimeError;
+use super::invitation::{self, Invitation, IssuerUrls};
 use super::records::Records;
 use super::signing_keys::{KeySchedule, SigningKeys};
 
@@ -28,6 +29,7 @@ pub struct Issuer {
     keys: SigningKeys,
     minter: Minter,
     token_lifetime: Duration,
+    records: Records,
     jwk_set: Published,
     crl: Published,
     bundle: Published,
@@ -74,6 +76,7 @@ impl Issuer {
             url: options.url,
             service: options.service,
             token_lifetime: options.token_lifetime,
+            records: records.clone(),
             authority,
             keys,
         })
@@ -131,6 +134,29 @@ impl Issuer {
         minted.map_err(RuntimeError::tokens)
     }
 
+    /// Invites `service` to join by HTTP once, within an hour: give it the text of the invitation, as
+    /// secretly as a password. Where our [`IssuerEndpoints`](super::IssuerEndpoints) are, `urls` says.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Records`].
+    pub async fn invite(
+        &self,
+        service: &ServiceId,
+        urls: &IssuerUrls,
+        now: Timestamp,
+        random: &dyn SecureRandom,
+    ) -> Result<Invitation, RuntimeError> {
+        let expires = now.saturating_add(invitation::LIFETIME);
+        let root = self.authority.certificate();
+        let (ours, theirs) = ((self.url(), &self.service), (service, urls));
+        Invitation::make(&self.records, ours, theirs, root, expires, random).await
+    }
+
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
     /// Publishes the next signing key now, whatever the schedule says. It signs after
     /// [`Issuer::PROPAGATION`], when every verifier can know it.
     ///
@@ -168,6 +194,7 @@ impl Issuer {
         random: &dyn SecureRandom,
     ) -> Result<Timestamp, RuntimeError> {
         let next = self.keys.step(now, random).await?;
+        invitation::forget_expired(&self.records, now, random).await?;
         self.jwk_set.replace_jwk_set(&self.keys.ring().jwk_set());
         Ok(next)
     }

@@ -22,8 +22,10 @@ pub enum LogEvent<'a> {
     },
     /// A TLS peer was refused, or connections were closed.
     Tls(&'a TlsEvent<'a>),
-    /// A connection was not accepted.
-    NotAccepted {
+    /// An issuer did not let somebody join, renew or have a token.
+    IssuerRefused {
+        /// The last segment of the path that was asked.
+        path: &'a str,
         /// Why.
         why: &'a str,
     },
@@ -62,7 +64,7 @@ impl fmt::Display for LogEvent<'_> {
                 )
             }
             Self::Tls(event) => write!(f, "TLS: {event:?}"),
-            Self::NotAccepted { why } => write!(f, "connection not accepted: {why}"),
+            Self::IssuerRefused { path, why } => write!(f, "issuer: {path} refused: {why}"),
             Self::TaskFailed { task, why } => write!(f, "{task} failed: {why}"),
         }
     }

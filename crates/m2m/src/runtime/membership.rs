@@ -52,7 +52,7 @@ impl Membership {
         let crls = CrlSet::new().with(authority.crl().index);
         let material = Material::new(identity, bundles, crls.map_err(RuntimeError::tls)?);
         let tls = LiveTls::builder(material, RevocationRule::strict(), clock)
-            .with_alpn(&[b"http/1.1"])
+            .with_alpn(&[b"h2", b"http/1.1"])
             .with_observer(move |event| log.tell(&LogEvent::Tls(event)))
             .build();
         Ok(Self {

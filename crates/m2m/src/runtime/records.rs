@@ -6,6 +6,8 @@
 //! | `runtime-key` | `kid` of the key | a signing key, PKCS #8; written once, deleted when its last token has expired |
 //! | `runtime-authority` | `root` | the authority's key and certificate |
 //! | `runtime-identity` | `own` | our own key and its chain |
+| `runtime-joined` | `issuer` | which issuer elsewhere we joined, in JSON |
+| `runtime-joined` | `crl` | its newest CRL that we have seen |
 //! | `runtime-pepper` | `1` | the pepper of API keys |
 //! | `runtime-invitation` | SHA-256 of the code | who may join by it, and until when |
 
@@ -13,7 +15,8 @@ use std::sync::Arc;
 
 use m2m_crypto::SecureRandom;
 use m2m_store::{
-    Batch, Expected, IdempotencyKey, Key, Reason, Record, Revision, Space, Store, StoreError, Value,
+    Batch, Expected, IdempotencyKey, Key, Reason, Record, Revision, Scan, Space, Store, StoreError,
+    Value,
 };
 
 /// How often the same batch is committed again while nobody knows what became of it.
@@ -89,6 +92,21 @@ impl Records {
         id: &[u8],
     ) -> Result<Option<Record>, RecordsError> {
         Ok(self.store.get(&Self::key(space, id)?).await?)
+    }
+
+    /// All records of a space.
+    pub(super) async fn all(&self, space: &'static str) -> Result<Vec<Record>, RecordsError> {
+        let mut scan = Scan::new(Space::new(space).map_err(RecordsError::made)?);
+        let mut records = Vec::new();
+        loop {
+            let page = self.store.scan(&scan).await?;
+            let next = page.next().cloned();
+            records.extend(page.into_records());
+            match next {
+                Some(next) => scan = scan.after(next),
+                None => return Ok(records),
+            }
+        }
     }
 
     /// Writes one record where there is none, or where it is still of that version.
