@@ -368,7 +368,7 @@ impl PendingSet {
     }
 
     /// The SET as it was sent.
-    pub(crate) fn compact(&self) -> &str {
+    pub fn compact(&self) -> &str {
         &self.compact
     }
 

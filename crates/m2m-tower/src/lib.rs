@@ -18,6 +18,8 @@ mod refused;
 mod scratches;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "ssf")]
+pub mod ssf;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -33,8 +35,8 @@ pub use credentials::RequestProblem;
 pub use extract::{Identified, NotIdentified};
 #[cfg(feature = "fetch")]
 pub use fetch::{
-    AddressRule, FetchFailure, FetchLimits, FetchUrl, Fetched, Fetcher, FollowEvent, KeyFollower,
-    Resolve, UnknownKeys, UrlError,
+    AddressRule, FetchFailure, FetchLimits, FetchUrl, Fetched, Fetcher, FollowEvent, HttpSender,
+    KeyFollower, Resolve, UnknownKeys, UrlError,
 };
 #[cfg(feature = "tls")]
 pub use forwarded::{ForwardedForm, TrustedProxies};

@@ -78,7 +78,8 @@ pub enum ActError {
 }
 
 impl ActError {
-    fn is_of_the_store(&self) -> bool {
+    /// Whether it is the store that failed, so that other SETs are not acted upon either.
+    pub fn is_of_the_store(&self) -> bool {
         matches!(
             self,
             Self::Inbox(InboxError::Store(_))

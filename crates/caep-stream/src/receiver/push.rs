@@ -1,7 +1,7 @@
 //! The endpoint that transmitters push to (RFC 8935).
 
 use http::header::{AUTHORIZATION, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use m2m_crypto::SecureRandom;
 use m2m_types::Timestamp;
 
@@ -39,7 +39,7 @@ impl Receiver {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Pushed {
-        let senders = self.who_sends(request);
+        let senders = self.who_sends(request.headers());
         if !senders.contains(&true) {
             return Pushed {
                 response: unauthenticated(),
@@ -66,10 +66,16 @@ impl Receiver {
         }
     }
 
+    /// Whether a request with these headers comes from somebody who may push at all. If not,
+    /// [`Receiver::handle_push`] answers 401 whatever its body is, so the body need not be read.
+    pub fn knows_sender(&self, headers: &HeaderMap) -> bool {
+        self.who_sends(headers).contains(&true)
+    }
+
     /// For each source, whether this request may bring its SETs. Each secret is compared, in constant
     /// time, whatever was found before.
-    fn who_sends(&self, request: &Request<&[u8]>) -> Vec<bool> {
-        let mut values = request.headers().get_all(AUTHORIZATION).iter();
+    fn who_sends(&self, headers: &HeaderMap) -> Vec<bool> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
         let shown = values.next().filter(|_| values.next().is_none());
         let shows = |senders: &Senders| match (senders, shown) {
             (Senders::Anybody, _) => true,

@@ -90,6 +90,8 @@ pub struct Pusher {
     /// Whose turn it is.
     turns: VecDeque<Box<str>>,
     place: Option<Cursor>,
+    /// Up to where all that was published was given to the queues.
+    looked: Cursor,
 }
 
 impl Pusher {
@@ -100,6 +102,7 @@ impl Pusher {
             lanes: BTreeMap::new(),
             turns: VecDeque::new(),
             place: None,
+            looked: Cursor::START,
         }
     }
 
@@ -113,7 +116,8 @@ impl Pusher {
         now: Timestamp,
         random: &dyn SecureRandom,
     ) -> Result<Option<PushDelivery>, TransmitterError> {
-        self.transmitter.dispatch_all(now, random).await?;
+        let dispatched = self.transmitter.dispatch_all(now, random).await?;
+        self.looked = dispatched.as_of;
         self.transmitter.refresh().await?;
         self.wake().await?;
         self.give_up_waiting(now);
@@ -311,8 +315,9 @@ impl Pusher {
 
     /// Waits until there may be something new to send. May be ready for nothing.
     pub fn changed(&self) -> StoreFuture<'_, ()> {
-        let place = self.place.unwrap_or(Cursor::START);
-        self.transmitter.store.changed(place)
+        // Not from where the queues were looked at, which was later: what was published in between would
+        // wait until something else happens.
+        self.transmitter.store.changed(self.looked)
     }
 
     /// Whether it was under way; it no longer is.

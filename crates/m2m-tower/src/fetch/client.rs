@@ -1,36 +1,32 @@
 //! `Fetcher`: one GET, from an address that was checked, within bounds of time and size.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_ENCODING, DATE, HOST};
 use http::{HeaderMap, HeaderName, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt as _, Full, Limited};
 use m2m_types::Timestamp;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::address::AddressRule;
 use super::date;
-use super::url::{FetchUrl, Host, Scheme};
+use super::open::{Duplex, OpenConnection};
+use super::url::{FetchUrl, Host, Scheme, UrlError};
 
 /// How long a fetch may take, and how much may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchLimits {
-    time: Duration,
-    bytes: usize,
+    pub(super) time: Duration,
+    pub(super) bytes: usize,
 }
 
 impl FetchLimits {
@@ -76,7 +72,7 @@ impl Resolve for SystemResolver {
 pub struct Fetcher {
     tls: Arc<ClientConfig>,
     addresses: AddressRule,
-    limits: FetchLimits,
+    pub(super) limits: FetchLimits,
     resolver: Arc<dyn Resolve>,
 }
 
@@ -95,6 +91,9 @@ pub struct Fetched {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchFailure {
+    /// What it is asked for at is no URL that is connected to.
+    #[error("{0}")]
+    Url(UrlError),
     /// The name has no address, or none was found in time.
     #[error("the name was not resolved: {0}")]
     Resolve(io::ErrorKind),
@@ -186,20 +185,33 @@ impl Fetcher {
         url: &FetchUrl,
         accept: &str,
     ) -> Result<Fetched, FetchFailure> {
+        let request = Request::get(&*url.target)
+            .header(HOST, url.authority())
+            .header(ACCEPT, accept)
+            .body(Full::new(Bytes::new()))
+            .map_err(|_| FetchFailure::Http)?;
+        let mut connection = self.open(url).await?;
+        let asked = connection.ask(request, |response| self.read(response));
+        asked.await.map_err(|_| FetchFailure::Http)?
+    }
+
+    /// A connection to where `url` says, over TLS with the host that is meant.
+    pub(super) async fn open(&self, url: &FetchUrl) -> Result<OpenConnection, FetchFailure> {
         let stream = self.connect(url).await?;
-        if url.scheme == Scheme::Http {
-            return self.exchange(stream, url, accept).await;
-        }
-        let name = match &url.host {
-            Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
-            Host::Address(address) => Some(ServerName::from(*address)),
+        let stream: Box<dyn Duplex> = match url.scheme {
+            Scheme::Http => Box::new(stream),
+            Scheme::Https => {
+                let name = match &url.host {
+                    Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
+                    Host::Address(address) => Some(ServerName::from(*address)),
+                };
+                let name = name.ok_or(FetchFailure::Tls(io::ErrorKind::InvalidInput))?;
+                let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream);
+                let stream = stream.await;
+                Box::new(stream.map_err(|error| FetchFailure::Tls(error.kind()))?)
+            }
         };
-        let name = name.ok_or(FetchFailure::Tls(io::ErrorKind::InvalidInput))?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, stream)
-            .await
-            .map_err(|error| FetchFailure::Tls(error.kind()))?;
-        self.exchange(stream, url, accept).await
+        OpenConnection::begin(stream).await
     }
 
     /// To an address that was asked about, and no other: the name is not looked up again.
@@ -221,52 +233,16 @@ impl Fetcher {
         let mut failure = FetchFailure::Resolve(io::ErrorKind::NotFound);
         for address in addresses {
             match TcpStream::connect(SocketAddr::new(address, url.port)).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    // A request is one write: there is nothing to be gathered. Not to be able to say so
+                    // costs time alone.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
                 Err(error) => failure = FetchFailure::Connect(error.kind()),
             }
         }
         Err(failure)
-    }
-
-    async fn exchange<S>(
-        &self,
-        stream: S,
-        url: &FetchUrl,
-        accept: &str,
-    ) -> Result<Fetched, FetchFailure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        const HEAD_BYTES: usize = 64 * 1024;
-        let request = Request::get(&*url.target)
-            .header(HOST, url.authority())
-            .header(ACCEPT, accept)
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchFailure::Http)?;
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| FetchFailure::Http)?;
-        let answer = async move {
-            let response = sender.send_request(request).await;
-            self.read(response.map_err(|_| FetchFailure::Http)?).await
-        };
-        // Both in this task: nothing goes on when nobody waits for it.
-        let (mut connection, mut answer) = (pin!(connection), pin!(answer));
-        let mut is_open = true;
-        poll_fn(|context| {
-            if let Poll::Ready(done) = answer.as_mut().poll(context) {
-                return Poll::Ready(done);
-            }
-            if is_open && connection.as_mut().poll(context).is_ready() {
-                is_open = false;
-                // What it has read is there by now.
-                return answer.as_mut().poll(context);
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     async fn read(
