@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!             ┌─ as_issuer ── Issuer: authority, signing keys, CRL, JWK set, trust bundle
-//!  builder ───┤                  │ certificate, tokens, CRL
-//!             └─ joining ────────▼
+//!  builder ───┤                  │ certificate, tokens, CRL: in this process, or over HTTP
+//!             └─ joining(_by) ───▼
 //!               service: guard ── authenticate() ── your router
-//!                 │  tls(), revocations(), api_keys(), receiver(), transmitter(), store()
+//!                 │  tls(), revocations(), api_keys(), signals(), transmitter(), store()
 //!                 └─ serve(), or run() or tasks() beside a server of your own; health()
 //! ```
 //!
@@ -38,12 +38,15 @@
 mod api_keys;
 mod authority;
 mod builder;
+mod endpoints;
 mod error;
 mod files;
+mod invitation;
 mod issuer;
 mod log;
 mod membership;
 mod records;
+mod remote;
 mod report;
 mod signing_keys;
 mod state;
@@ -55,7 +58,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use caep_stream::receiver::Receiver;
 use caep_stream::transmitter::Transmitter;
 use http::{Request, Response};
 use http_body::Body;
@@ -64,8 +66,11 @@ use m2m_guard::Guard;
 use m2m_pki::tls::LiveTls;
 use m2m_pki::{CertificateId, Operator, RevocationReason};
 use m2m_revoke::{StoredRevocations, Target};
-use m2m_store::{EmbeddedStore, Revision};
-use m2m_tower::{Acceptor, Authenticate, Drained, ServeError, ServeLimits, ServedBody, Server};
+use m2m_store::{EmbeddedStore, Reason, Revision};
+use m2m_tower::ssf::{DeliveryEvent, SignalReceiver};
+use m2m_tower::{
+    Acceptor, Authenticate, Drained, HttpSender, ServeError, ServeLimits, ServedBody, Server,
+};
 use m2m_types::{Clock, ServiceId, Timestamp};
 use tokio::net::TcpListener;
 use tower_service::Service;
@@ -73,7 +78,9 @@ use tower_service::Service;
 pub use api_keys::ApiKeys;
 pub use authority::CertificateAuthority;
 pub use builder::RuntimeBuilder;
+pub use endpoints::IssuerEndpoints;
 pub use error::{RuntimeError, StartError};
+pub use invitation::{Invitation, IssuerUrls};
 pub use issuer::Issuer;
 pub use log::LogEvent;
 pub use records::RecordsError;
@@ -102,8 +109,8 @@ struct Inner {
     membership: Membership,
     guard: Arc<Guard>,
     api_keys: Option<ApiKeys>,
-    receiver: Option<Arc<Receiver>>,
-    transmitter: Option<Arc<Transmitter>>,
+    signals: Option<SignalReceiver>,
+    transmitting: Option<(Arc<Transmitter>, HttpSender)>,
     board: Board,
     /// How far the store had come when it was last pruned.
     pruned: tokio::sync::Mutex<Option<Revision>>,
@@ -182,9 +189,23 @@ impl Runtime {
         &self.inner.revocations
     }
 
-    /// The issuer, ours or that of whom we joined.
-    pub fn issuer(&self) -> &Arc<Issuer> {
+    /// The issuer: ours, or that of this process that we joined. [`None`] if it is in another process.
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         self.inner.membership.issuer()
+    }
+
+    /// What an issuer answers over HTTP, for machines of other processes: a service for a router, such as
+    /// `.route_service("/m2m/{what}", …)`. [`None`] if we do not issue. It asks by itself who calls: put it
+    /// outside of [`Runtime::authenticate`], and reach all but `join` by mutual TLS.
+    pub fn issuer_endpoints(&self) -> Option<IssuerEndpoints> {
+        let inner = &self.inner;
+        let issuer = self.issuer().filter(|_| inner.is_issuer)?;
+        Some(IssuerEndpoints::new(
+            Arc::clone(issuer),
+            Arc::clone(&inner.revocations),
+            Arc::clone(&inner.clock),
+            inner.log.clone(),
+        ))
     }
 
     /// API keys of clients that have no certificates, with [`RuntimeBuilder::with_api_keys`].
@@ -192,28 +213,26 @@ impl Runtime {
         self.inner.api_keys.as_ref()
     }
 
-    /// The receiver of events, with [`RuntimeBuilder::receiving`]. Hand pushes and polls to it; the task
-    /// `events-received` acts upon them.
-    pub fn receiver(&self) -> Option<&Arc<Receiver>> {
-        self.inner.receiver.as_ref()
+    /// What takes events in, with [`RuntimeBuilder::receiving`]: its endpoint for pushes, and what polls.
+    pub fn signals(&self) -> Option<&SignalReceiver> {
+        self.inner.signals.as_ref()
     }
 
-    /// The transmitter of events, with [`RuntimeBuilder::transmitting`].
+    /// The transmitter of events, with [`RuntimeBuilder::transmitting`]: what is published by it, the task
+    /// `events-sent` delivers. Its endpoints are made of it by [`m2m_tower::ssf`].
     pub fn transmitter(&self) -> Option<&Arc<Transmitter>> {
-        self.inner.transmitter.as_ref()
+        let (transmitter, _) = self.inner.transmitting.as_ref()?;
+        Some(transmitter)
     }
 
     /// A token by which we may call `audience`, bound to the certificate that we show there. It lives for
-    /// minutes: ask for one for each call, or keep it for half of that.
+    /// minutes: ask for one for each call. One of an issuer elsewhere is asked for once in its life.
     ///
     /// # Errors
     ///
     /// [`RuntimeError`].
-    pub fn token_for(&self, audience: &ServiceId) -> Result<String, RuntimeError> {
-        let material = self.tls().material();
-        let certificate = *material.identity().certificate().thumbprint();
-        let (issuer, now) = (self.issuer(), self.inner.clock.now()?);
-        issuer.token(self.service_id(), audience, certificate, now, &SystemRandom)
+    pub async fn token_for(&self, audience: &ServiceId) -> Result<Arc<str>, RuntimeError> {
+        self.inner.membership.token(audience, &SystemRandom).await
     }
 
     /// Takes trust in a machine back, for all time: every credential that names it is void, and its
@@ -243,7 +262,7 @@ impl Runtime {
         by: &Operator,
     ) -> Result<(), RuntimeError> {
         let now = self.inner.clock.now()?;
-        let issuer = self.issuer();
+        let issuer = self.own_issuer()?;
         let revoked = issuer
             .authority()
             .revoke(id, reason, by, now, &SystemRandom);
@@ -265,13 +284,20 @@ impl Runtime {
     ) -> Result<(), RuntimeError> {
         let now = self.inner.clock.now()?;
         files::issue(
-            self.issuer(),
+            self.own_issuer()?,
             service,
             directory.as_ref(),
             now,
             &SystemRandom,
         )
         .await
+    }
+
+    fn own_issuer(&self) -> Result<&Arc<Issuer>, RuntimeError> {
+        let issuer = self.issuer().filter(|_| self.inner.is_issuer);
+        issuer.ok_or_else(|| RuntimeError::Issuer {
+            reason: Reason::new("it is another process or runtime; ask there"),
+        })
     }
 
     /// What the background work did, and when it is due next.
@@ -348,10 +374,6 @@ impl Runtime {
 }
 
 impl Inner {
-    const fn issues(&self) -> bool {
-        self.is_issuer
-    }
-
     /// Takes away what marks deleted records, up to where the store was an hour ago.
     async fn prune(&self) -> Result<(), RuntimeError> {
         let mut pruned = self.pruned.lock().await;
@@ -363,27 +385,38 @@ impl Inner {
         Ok(())
     }
 
-    /// Acts upon what was received, until nothing is left.
-    async fn act(&self, now: Timestamp) -> Result<Timestamp, RuntimeError> {
-        const PAGE: usize = 256;
-        let next = now.saturating_add(Duration::from_secs(60));
-        let Some(receiver) = &self.receiver else {
-            return Ok(next);
+    /// What delivering events came to.
+    fn delivered(&self, name: TaskName, event: &DeliveryEvent) {
+        let now = self.clock.now().unwrap_or(Timestamp::MIN);
+        let failed = |why: String| {
+            self.log.tell(&LogEvent::TaskFailed {
+                task: name,
+                why: &why,
+            });
+            self.board.failed(name, now, &why);
         };
-        loop {
-            let report = receiver
-                .act(&self.revocations, PAGE, now, &SystemRandom)
-                .await;
-            if let Some(problem) = report.problem {
-                return Err(RuntimeError::events(problem));
-            }
-            if report.acted.len() < PAGE {
-                break;
+        let not_delivered = |why, is_dead| self.log.tell(&LogEvent::NotDelivered { why, is_dead });
+        match event {
+            DeliveryEvent::Failed(error) => failed(error.to_string()),
+            DeliveryEvent::Clock(error) => failed(error.to_string()),
+            // One receiver that does not answer is not ours to be well without.
+            DeliveryEvent::Retried { why, .. } => not_delivered(why, false),
+            DeliveryEvent::Dead { why, .. } => not_delivered(why, true),
+            _ => {
+                let soon = now.saturating_add(Duration::from_secs(60));
+                self.board.succeeded(name, now, soon);
             }
         }
-        let forgotten = receiver.forget(now, &SystemRandom).await;
-        forgotten.map_err(RuntimeError::events)?;
-        Ok(next)
+    }
+
+    /// Acts upon what was received, until nothing is left.
+    async fn act(&self, now: Timestamp) -> Result<Timestamp, RuntimeError> {
+        if let Some(signals) = &self.signals {
+            signals.act().await.map_err(RuntimeError::events)?;
+            let forgotten = signals.receiver().forget(now, &SystemRandom).await;
+            forgotten.map_err(RuntimeError::events)?;
+        }
+        Ok(now.saturating_add(Duration::from_secs(60)))
     }
 }
 

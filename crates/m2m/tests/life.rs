@@ -21,7 +21,7 @@ async fn both(place: &Place, clock: &Arc<ManualClock>) -> (Runtime, Runtime) {
         .with_signing_keys_for(HOUR);
     let orders = orders.start().await.unwrap();
     let billing = Runtime::builder(BILLING, place.of("billing"))
-        .joining(orders.issuer())
+        .joining(orders.issuer().unwrap())
         .with_clock(Arc::<ManualClock>::clone(clock));
     (orders, billing.start().await.unwrap())
 }
@@ -30,7 +30,7 @@ async fn both(place: &Place, clock: &Arc<ManualClock>) -> (Runtime, Runtime) {
 async fn a_service_that_joined_calls_with_a_token_that_only_its_own_certificate_makes_good() {
     let (place, clock) = (Place::new(), manual());
     let (orders, billing) = both(&place, &clock).await;
-    let token = billing.token_for(orders.service_id()).unwrap();
+    let token = billing.token_for(orders.service_id()).await.unwrap();
     assert_eq!(
         call(&orders, &token, thumbprint(&billing)).unwrap(),
         BILLING
@@ -42,14 +42,14 @@ async fn a_service_that_joined_calls_with_a_token_that_only_its_own_certificate_
         ("token", Rejection::Unauthenticated)
     );
     // What is for somebody else is refused, and so is who was given nothing.
-    let elsewhere = billing.token_for(billing.service_id()).unwrap();
+    let elsewhere = billing.token_for(billing.service_id()).await.unwrap();
     assert_eq!(
         call(&orders, &elsewhere, thumbprint(&billing))
             .unwrap_err()
             .code(),
         "token"
     );
-    let own = orders.token_for(orders.service_id()).unwrap();
+    let own = orders.token_for(orders.service_id()).await.unwrap();
     assert_eq!(
         call(&orders, &own, thumbprint(&orders)).unwrap_err().code(),
         "denied"
@@ -60,7 +60,7 @@ async fn a_service_that_joined_calls_with_a_token_that_only_its_own_certificate_
 async fn a_machine_whose_trust_is_taken_back_is_refused_at_once_and_is_on_the_crl() {
     let (place, clock) = (Place::new(), manual());
     let (orders, billing) = both(&place, &clock).await;
-    let token = billing.token_for(orders.service_id()).unwrap();
+    let token = billing.token_for(orders.service_id()).await.unwrap();
     assert!(call(&orders, &token, thumbprint(&billing)).is_ok());
     orders.revoke_service(billing.service_id()).await.unwrap();
     let refused = call(&orders, &token, thumbprint(&billing)).unwrap_err();
@@ -114,7 +114,7 @@ async fn signing_keys_rotate_by_schedule_and_survive_each_restart_on_the_way() {
     let (place, clock) = (Place::new(), manual());
     let (mut orders, _) = both(&place, &clock).await;
     let mut kids = vec![active(&orders)];
-    let first = orders.token_for(orders.service_id()).unwrap();
+    let first = orders.token_for(orders.service_id()).await.unwrap();
     // Published a quarter of an hour before its hour; active then; the one before goes five minutes later.
     for (minutes, published, is_next) in
         [(44, 1, false), (1, 2, false), (15, 2, true), (5, 1, false)]
@@ -123,7 +123,7 @@ async fn signing_keys_rotate_by_schedule_and_survive_each_restart_on_the_way() {
         round(&orders).await;
         for _ in 0..2 {
             assert_eq!(
-                orders.issuer().signing_keys().jwk_set().len(),
+                orders.issuer().unwrap().signing_keys().jwk_set().len(),
                 published,
                 "{minutes}"
             );
@@ -152,7 +152,7 @@ async fn a_token_is_good_across_a_rotation_and_a_restart() {
     let (orders, billing) = both(&place, &clock).await;
     clock.advance(HOUR - Duration::from_secs(61));
     round(&orders).await;
-    let token = billing.token_for(orders.service_id()).unwrap();
+    let token = billing.token_for(orders.service_id()).await.unwrap();
     let before = active(&orders);
     clock.advance(Duration::from_secs(61));
     // The key was published late: nobody was there to do it. It is used when everybody can know it.
@@ -177,7 +177,7 @@ async fn a_certificate_is_renewed_in_time_and_kept_over_a_restart() {
     assert_eq!(thumbprint(&billing), first, "it is not time");
     drop(billing);
     let again = Runtime::builder(BILLING, place.of("billing"))
-        .joining(orders.issuer())
+        .joining(orders.issuer().unwrap())
         .with_clock(Arc::<ManualClock>::clone(&clock));
     let billing = again.start().await.unwrap();
     assert_eq!(thumbprint(&billing), first, "it is kept");
@@ -186,7 +186,7 @@ async fn a_certificate_is_renewed_in_time_and_kept_over_a_restart() {
     round(&orders).await;
     round(&billing).await;
     assert_ne!(thumbprint(&billing), first);
-    let token = billing.token_for(orders.service_id()).unwrap();
+    let token = billing.token_for(orders.service_id()).await.unwrap();
     assert!(call(&orders, &token, thumbprint(&billing)).is_ok());
 }
 
@@ -348,8 +348,8 @@ async fn what_contradicts_itself_does_not_start() {
     assert!(!place.of("orders").exists(), "nothing was made");
 
     let issuer = orders(&place).start().await.unwrap();
-    let foreign =
-        Runtime::builder("spiffe://other.example/a", place.of("a")).joining(issuer.issuer());
+    let foreign = Runtime::builder("spiffe://other.example/a", place.of("a"))
+        .joining(issuer.issuer().unwrap());
     assert!(matches!(
         foreign.start().await,
         Err(StartError::Contradiction { .. })
@@ -363,7 +363,7 @@ fn clock_now(clock: &ManualClock) -> m2m::types::Timestamp {
 
 fn active(runtime: &Runtime) -> Box<str> {
     use m2m::token::SigningKeyState;
-    let states = runtime.issuer().signing_keys().states();
+    let states = runtime.issuer().unwrap().signing_keys().states();
     let active = states
         .into_iter()
         .find(|(_, state)| *state == SigningKeyState::Active);

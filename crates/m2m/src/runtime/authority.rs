@@ -332,6 +332,10 @@ impl KeyAndChain {
         bytes.into()
     }
 
+    pub(super) fn to_value(&self) -> m2m_store::Value {
+        Self::encode(&self.key, &self.chain)
+    }
+
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (format, rest) = bytes.split_first()?;
         if *format != Self::FORMAT {

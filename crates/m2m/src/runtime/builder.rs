@@ -14,14 +14,18 @@ use m2m_revoke::{StoredOptions, StoredRevocations};
 use m2m_secrets::KeyFormat;
 use m2m_store::{Anchor, KeyEncryption, Store};
 use m2m_token::{Audience, Issuers, TokenType, Verifier};
+use m2m_tower::HttpSender;
+use m2m_tower::ssf::SignalReceiver;
 use m2m_types::{Clock, ServiceId, SystemClock};
 
 use super::api_keys::ApiKeys;
 use super::error::{RuntimeError, StartError};
+use super::invitation::Invitation;
 use super::issuer::{Issuer, IssuerOptions};
 use super::log::{Log, LogEvent};
-use super::membership::Membership;
+use super::membership::{Link, Membership};
 use super::records::Records;
+use super::remote::RemoteIssuer;
 use super::report::Board;
 use super::state::{self, StateOptions};
 use super::tasks::TaskName;
@@ -46,7 +50,7 @@ pub struct RuntimeBuilder {
     bearer_tokens: bool,
     api_keys: Option<(Box<str>, Box<str>)>,
     receiving: Option<(Vec<Source>, TrustMatrix)>,
-    transmitting: Option<(Vec<Box<str>>, TransmitterOptions)>,
+    transmitting: Option<(Vec<Box<str>>, TransmitterOptions, HttpSender)>,
     problem: Option<StartError>,
 }
 
@@ -54,6 +58,7 @@ enum Issuing {
     Unsaid,
     Own(Box<str>),
     Of(Arc<Issuer>),
+    By(Option<Box<str>>),
 }
 
 impl RuntimeBuilder {
@@ -92,6 +97,21 @@ impl RuntimeBuilder {
     /// name**: that this service is who it says is for the program that puts both together to know.
     pub fn joining(mut self, issuer: &Arc<Issuer>) -> Self {
         self.issuing = Issuing::Of(Arc::clone(issuer));
+        self
+    }
+
+    /// Belongs to an issuer in another process, by an invitation of it ([`Issuer::invite`]). It is needed
+    /// once: whoever has a certificate that is good stays a member, whatever is given here.
+    ///
+    /// ```no_run
+    /// # fn example() {
+    /// let invitation = std::env::var("INVITATION").ok();
+    /// let builder = m2m::Runtime::builder("spiffe://example.org/billing", "state").joining_by(invitation);
+    /// # let _ = builder;
+    /// # }
+    /// ```
+    pub fn joining_by(mut self, invitation: Option<String>) -> Self {
+        self.issuing = Issuing::By(invitation.map(String::into_boxed_str));
         self
     }
 
@@ -140,21 +160,23 @@ impl RuntimeBuilder {
     }
 
     /// Takes events of these transmitters in, and revokes what they say, as far as `trust` believes them;
-    /// see [`Runtime::receiver`].
+    /// see [`Runtime::signals`].
     pub fn receiving(mut self, sources: Vec<Source>, trust: TrustMatrix) -> Self {
         self.receiving = Some((sources, trust));
         self
     }
 
     /// Has events of these types, by URI, for others to receive; see [`Runtime::transmitter`]. For issuers:
-    /// they are signed with its keys, and its endpoints are below its URL, which begins with `https`.
+    /// they are signed with its keys, and its endpoints are below its URL, which begins with `https`. Pushes
+    /// go by `sender`.
     pub fn transmitting<'u>(
         mut self,
         events: impl IntoIterator<Item = &'u str>,
         options: TransmitterOptions,
+        sender: HttpSender,
     ) -> Self {
         let events = events.into_iter().map(Box::from).collect();
-        self.transmitting = Some((events, options));
+        self.transmitting = Some((events, options, sender));
         self
     }
 
@@ -223,9 +245,11 @@ impl RuntimeBuilder {
         let revocations = StoredRevocations::open(Arc::clone(&any), now, random, options).await;
         let revocations = Arc::new(revocations.map_err(RuntimeError::revocations)?);
 
-        let (issuer, is_issuer) = match self.issuing {
-            Issuing::Of(issuer) => (issuer, false),
+        let mut is_issuer = false;
+        let link = match self.issuing {
+            Issuing::Of(issuer) => Link::Here(issuer),
             Issuing::Own(url) => {
+                is_issuer = true;
                 let options = IssuerOptions {
                     url,
                     service: service.clone(),
@@ -233,26 +257,50 @@ impl RuntimeBuilder {
                     token_lifetime: self.token_lifetime,
                     rotate_keys_every: self.rotate_keys_every,
                 };
-                (
-                    Arc::new(Issuer::open(&records, options, now, random).await?),
-                    true,
-                )
+                Link::Here(Arc::new(
+                    Issuer::open(&records, options, now, random).await?,
+                ))
+            }
+            Issuing::By(invitation) => {
+                let invitation = invitation
+                    .map(|text| Invitation::parse(&text))
+                    .transpose()?;
+                let joined = RemoteIssuer::open(&records).await?;
+                let is_member = match &joined {
+                    Some(issuer) => Membership::is_kept(&records, &service, issuer, now).await?,
+                    None => false,
+                };
+                match (joined, invitation) {
+                    (Some(issuer), invitation) if is_member || invitation.is_none() => {
+                        Link::There(issuer)
+                    }
+                    (_, Some(invitation)) => {
+                        let places = (&records, &Membership::place()?);
+                        let issuer =
+                            RemoteIssuer::join(&invitation, &service, places, &*clock, random);
+                        Link::There(issuer.await?)
+                    }
+                    (_, None) => return Err(StartError::IssuerUnsaid),
+                }
             }
             Issuing::Unsaid => return Err(StartError::IssuerUnsaid),
         };
-        if issuer.service_id().trust_domain() != service.trust_domain() {
+        if link.service_id().trust_domain() != service.trust_domain() {
             return Err(StartError::Contradiction {
                 what: "the issuer is of another trust domain than this service",
             });
         }
+        let is_remote = matches!(link, Link::There(_));
         let membership = Membership::open(
-            (service.clone(), Arc::clone(&issuer)),
+            service.clone(),
+            link,
             records.clone(),
             Arc::clone(&clock),
             log.clone(),
             random,
         )
         .await?;
+        let link = membership.link();
 
         let api_keys = match self.api_keys {
             None => None,
@@ -262,29 +310,33 @@ impl RuntimeBuilder {
                 Some(ApiKeys::open(&records, format, now, random).await?)
             }
         };
-        let receiver = match self.receiving {
+        let signals = match self.receiving {
             None => None,
             Some((sources, trust)) => {
                 let receiver = Receiver::open(Arc::clone(&any), "main", sources, random).await;
-                let receiver = receiver.map_err(RuntimeError::events)?;
-                Some(Arc::new(receiver.with_trust(trust)))
+                let receiver = receiver.map_err(RuntimeError::events)?.with_trust(trust);
+                let revocations = Arc::clone(&revocations);
+                let clock = Arc::clone(&clock);
+                let log = log.clone();
+                let signals = SignalReceiver::new(Arc::new(receiver), revocations, clock);
+                Some(signals.with_observer(move |acted| log.tell(&LogEvent::Signal(acted))))
             }
         };
-        let transmitter = match self.transmitting {
-            None => None,
-            Some(_) if !is_issuer => {
+        let transmitting = match (self.transmitting, membership.issuer()) {
+            (None, _) => None,
+            (Some((events, options, sender)), Some(issuer)) if is_issuer => {
+                let transmitter = transmitter(&any, issuer, &events, options)?;
+                Some((Arc::new(transmitter), sender))
+            }
+            _ => {
                 return Err(StartError::Contradiction {
                     what: "only an issuer transmits events: they are signed with its keys",
                 });
             }
-            Some((events, options)) => {
-                let transmitter = transmitter(&any, &issuer, &events, options);
-                Some(Arc::new(transmitter?))
-            }
         };
 
         let tokens = Verifier::builder(
-            Issuers::one(issuer.url(), issuer.signing_keys().verifying_keys()),
+            Issuers::one(link.iss(), link.keys()),
             Audience::exactly(service.as_str()),
             TokenType::access_token(),
         )
@@ -295,15 +347,15 @@ impl RuntimeBuilder {
             Some(decide) => Guard::builder(Asked(decide)),
             None => Guard::builder(self.allowed),
         };
-        // All of these are of this process, and change nowhere else.
-        let here = Freshness::in_process;
         let guard = match self.bearer_tokens {
-            true => guard.with_bearer_tokens(tokens, here()),
-            false => guard.with_bound_tokens(tokens, here()),
+            true => guard.with_bearer_tokens(tokens, link.keys_freshness()),
+            false => guard.with_bound_tokens(tokens, link.keys_freshness()),
         };
+        // Nobody else writes to our store.
+        let set = Arc::clone(revocations.revocations());
         let guard = guard
-            .with_peers(membership.tls().clone(), here())
-            .with_revocations(Arc::clone(revocations.revocations()), here());
+            .with_peers(membership.tls().clone(), link.crl_freshness())
+            .with_revocations(set, Freshness::in_process());
         let guard = match &api_keys {
             Some(keys) => guard.with_api_keys(keys.table()),
             None => guard,
@@ -312,8 +364,9 @@ impl RuntimeBuilder {
 
         let has = |name: TaskName| match name {
             TaskName::SigningKeys => is_issuer,
-            TaskName::EventsReceived => receiver.is_some(),
-            TaskName::EventsSent => transmitter.is_some(),
+            TaskName::IssuerKeys => is_remote,
+            TaskName::EventsReceived => signals.is_some(),
+            TaskName::EventsSent => transmitting.is_some(),
             _ => true,
         };
         let board = Board::new(ALL_TASKS.into_iter().filter(|name| has(*name)));
@@ -328,8 +381,8 @@ impl RuntimeBuilder {
                 membership,
                 guard: Arc::new(guard),
                 api_keys,
-                receiver,
-                transmitter,
+                signals,
+                transmitting,
                 board,
                 pruned: tokio::sync::Mutex::new(None),
             }),
@@ -337,9 +390,10 @@ impl RuntimeBuilder {
     }
 }
 
-const ALL_TASKS: [TaskName; 8] = [
+const ALL_TASKS: [TaskName; 9] = [
     TaskName::SigningKeys,
     TaskName::Crl,
+    TaskName::IssuerKeys,
     TaskName::Certificate,
     TaskName::Connections,
     TaskName::Revocations,

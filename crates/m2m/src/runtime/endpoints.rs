@@ -78,7 +78,7 @@ pub(super) struct TokenAsked {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenGiven {
-    pub(super) access_token: zeroize::Zeroizing<String>,
+    pub(super) access_token: String,
     pub(super) expires_in: u64,
 }
 
@@ -193,7 +193,9 @@ impl Shared {
         let csr = UnverifiedCsr::from_der(&csr).and_then(UnverifiedCsr::verify);
         let csr = csr.map_err(|_| Refusal::Form)?;
         let authority = self.issuer.authority();
-        let issued = authority.renew(certificate, service, csr, now, &SystemRandom).await;
+        let issued = authority
+            .renew(certificate, service, csr, now, &SystemRandom)
+            .await;
         self.release(&issued.map_err(|error| Refusal::Refused(error.to_string()))?)
     }
 
@@ -210,9 +212,7 @@ impl Shared {
         let bound = *certificate.thumbprint();
         let token = issuer.token(service, &audience, bound, now, &SystemRandom);
         let given = TokenGiven {
-            access_token: token
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?
-                .into(),
+            access_token: token.map_err(|error| Refusal::Unavailable(error.to_string()))?,
             expires_in: issuer.token_lifetime().as_secs(),
         };
         json(&given)

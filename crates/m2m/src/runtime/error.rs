@@ -23,9 +23,7 @@ pub enum StartError {
         problem: ServiceIdError,
     },
     /// Nobody said who issues certificates and tokens.
-    #[error(
-        "say who issues: `as_issuer`, `joining`, or `joining_by` with an invitation"
-    )]
+    #[error("say who issues: `as_issuer`, `joining`, or `joining_by` with an invitation")]
     IssuerUnsaid,
     /// What was said contradicts itself.
     #[error("{what}")]

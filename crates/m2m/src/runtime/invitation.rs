@@ -72,6 +72,7 @@ struct Facts {
     members: Box<str>,
     expires: u64,
     root: Box<str>,
+    #[serde(with = "wiped")]
     code: Zeroizing<String>,
 }
 
@@ -81,6 +82,7 @@ struct Facts {
 struct Kept {
     service: Box<str>,
     expires: u64,
+    #[serde(with = "wiped")]
     code: Zeroizing<String>,
 }
 
@@ -127,7 +129,9 @@ impl Invitation {
         };
         let value = serde_json::to_vec(&kept).map_err(RecordsError::made)?;
         let id = id_of(&code);
-        records.write(SPACE, id.as_bytes(), None, value, random).await?;
+        records
+            .write(SPACE, id.as_bytes(), None, value, random)
+            .await?;
         Ok(Self {
             facts: Facts {
                 service: service.as_str().into(),
@@ -243,10 +247,13 @@ impl JoinRequest {
         if now.unix_seconds() >= kept.expires {
             return Err(JoinRefused::Unknown);
         }
-        let code = BASE64URL.decode(kept.code.as_bytes()).map_err(|_| damaged())?;
+        let code = BASE64URL
+            .decode(kept.code.as_bytes())
+            .map_err(|_| damaged())?;
         let code = SharedSecret::new(SecretBytes::new(code)).map_err(|_| damaged())?;
         let key = key_of(&code).map_err(|_| damaged())?;
-        key.verify(&[id, &csr], &tag).map_err(|_| JoinRefused::Tag)?;
+        key.verify(&[id, &csr], &tag)
+            .map_err(|_| JoinRefused::Tag)?;
         // Who has the code holds the key of the request too, or joins nobody.
         let verified = UnverifiedCsr::from_der(&csr).and_then(UnverifiedCsr::verify);
         let verified = verified.map_err(|_| JoinRefused::Form)?;
@@ -283,6 +290,25 @@ pub(super) async fn forget_expired(
         }
     }
     Ok(())
+}
+
+/// Text that is wiped when it is dropped.
+mod wiped {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Zeroizing<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Zeroizing<String>, D::Error> {
+        String::deserialize(from).map(Zeroizing::new)
+    }
 }
 
 /// How long an invitation is good for if nothing is said.

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use caep_stream::receiver::{Acted, Outcome};
 use m2m_pki::tls::TlsEvent;
 use m2m_tower::Refused;
+use m2m_tower::ssf::NotDelivered;
 
 use super::tasks::TaskName;
 
@@ -28,6 +30,15 @@ pub enum LogEvent<'a> {
         path: &'a str,
         /// Why.
         why: &'a str,
+    },
+    /// An event that was received was acted upon, or not.
+    Signal(&'a Acted),
+    /// An event was not delivered; it is tried again, or is a dead letter.
+    NotDelivered {
+        /// Why.
+        why: &'a NotDelivered,
+        /// Whether it was given up.
+        is_dead: bool,
     },
     /// Background work failed; it is tried again.
     TaskFailed {
@@ -65,6 +76,25 @@ impl fmt::Display for LogEvent<'_> {
             }
             Self::Tls(event) => write!(f, "TLS: {event:?}"),
             Self::IssuerRefused { path, why } => write!(f, "issuer: {path} refused: {why}"),
+            Self::Signal(acted) => {
+                f.write_str("event received: ")?;
+                f.write_str(match acted.outcome() {
+                    Outcome::Voided(_) => "what it names is void",
+                    Outcome::NoMatch => "it takes away what nobody here knows",
+                    Outcome::Moot => "all that it takes away has expired",
+                    Outcome::Told => "it takes nothing away",
+                    Outcome::Superseded => "something newer was said before",
+                    Outcome::Advised => "its transmitter may advise alone",
+                    Outcome::Ignored => "its transmitter is not believed this",
+                    Outcome::Held => "HELD: its transmitter has reached its ceiling; look at it",
+                    Outcome::Before => "somebody else has acted upon it",
+                    _ => "acted upon",
+                })
+            }
+            Self::NotDelivered { why, is_dead } => match is_dead {
+                true => write!(f, "event given up: {why}"),
+                false => write!(f, "event not delivered yet: {why}"),
+            },
             Self::TaskFailed { task, why } => write!(f, "{task} failed: {why}"),
         }
     }

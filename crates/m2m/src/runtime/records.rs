@@ -6,8 +6,8 @@
 //! | `runtime-key` | `kid` of the key | a signing key, PKCS #8; written once, deleted when its last token has expired |
 //! | `runtime-authority` | `root` | the authority's key and certificate |
 //! | `runtime-identity` | `own` | our own key and its chain |
-| `runtime-joined` | `issuer` | which issuer elsewhere we joined, in JSON |
-| `runtime-joined` | `crl` | its newest CRL that we have seen |
+//! | `runtime-joined` | `issuer` | which issuer elsewhere we joined, in JSON |
+//! | `runtime-joined` | `crl` | its newest CRL that we have seen |
 //! | `runtime-pepper` | `1` | the pepper of API keys |
 //! | `runtime-invitation` | SHA-256 of the code | who may join by it, and until when |
 

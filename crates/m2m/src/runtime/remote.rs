@@ -77,7 +77,7 @@ impl RemoteIssuer {
         (records, identity): (&Records, &m2m_store::Key),
         clock: &dyn Clock,
         random: &dyn SecureRandom,
-    ) -> Result<(Self, KeyAndChain), RuntimeError> {
+    ) -> Result<Self, RuntimeError> {
         if invitation.service_id() != service {
             return Err(RuntimeError::Issuer {
                 reason: Reason::new("the invitation is for another service"),
@@ -95,7 +95,10 @@ impl RemoteIssuer {
         };
         let (chain, crl) = Released::read(answer.body()).ok_or_else(not_released)?;
         let leaf = chain.first().ok_or_else(not_released)?;
-        let root_key = invitation.root().public_key().map_err(RuntimeError::issuer)?;
+        let root_key = invitation
+            .root()
+            .public_key()
+            .map_err(RuntimeError::issuer)?;
         let is_ours = leaf.service_id().is_ok_and(|name| name == *service)
             && leaf.issuer_der() == invitation.root().subject_der()
             && leaf.is_signed_by(&root_key)
@@ -112,17 +115,20 @@ impl RemoteIssuer {
         let value = serde_json::to_vec(&facts).map_err(RecordsError::made)?;
         let joined = Self::new(facts, &crl, records.clone())?;
         let own = KeyAndChain { key, chain };
+        // Whoever joins again has nothing there that is good.
         let batch = Records::batch(random)?
-            .put(Records::key(SPACE, b"issuer")?, Expected::Absent, value)
-            .put(Records::key(SPACE, b"crl")?, Expected::Absent, crl)
-            .put(identity.clone(), Expected::Absent, own.to_value());
+            .put(Records::key(SPACE, b"issuer")?, Expected::Anything, value)
+            .put(Records::key(SPACE, b"crl")?, Expected::Anything, crl)
+            .put(identity.clone(), Expected::Anything, own.to_value());
         records.commit(batch).await?;
-        Ok((joined, own))
+        Ok(joined)
     }
 
     fn new(facts: Facts, crl: &[u8], records: Records) -> Result<Self, RuntimeError> {
         let damaged = || RuntimeError::from(RecordsError::damaged(SPACE, "issuer"));
-        let root = BASE64URL.decode(facts.root.as_bytes()).map_err(|_| damaged())?;
+        let root = BASE64URL
+            .decode(facts.root.as_bytes())
+            .map_err(|_| damaged())?;
         let root = Certificate::from_der(&root).map_err(|_| damaged())?;
         let crl_issuer = CrlIssuer::from_certificate(&root).map_err(RuntimeError::issuer)?;
         let index = read_crl(crl, &crl_issuer)?;
@@ -212,7 +218,7 @@ impl RemoteIssuer {
         let given: TokenGiven =
             serde_json::from_slice(answer.body()).map_err(RuntimeError::issuer)?;
         let lifetime = Duration::from_secs(given.expires_in);
-        Ok((given.access_token.to_string(), lifetime))
+        Ok((given.access_token, lifetime))
     }
 
     /// Fetches the CRL, and keeps it if it is newer.
@@ -286,8 +292,10 @@ impl RemoteIssuer {
         body: Vec<u8>,
     ) -> Result<Response<Vec<u8>>, RuntimeError> {
         let connector = tls.connector(ExpectedPeer::service(self.service.clone()));
-        let config = connector.map_err(RuntimeError::tls)?.config();
-        let sender = HttpSender::new(Fetcher::new(config).with_addresses(anywhere()));
+        let mut config = ClientConfig::clone(&*connector.map_err(RuntimeError::tls)?.config());
+        // What the sender speaks.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let sender = HttpSender::new(Fetcher::new(Arc::new(config)).with_addresses(anywhere()));
         let url = format!("{}/{what}", self.facts.members);
         send(&sender, method, &url, body).await
     }

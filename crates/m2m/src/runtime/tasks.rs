@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use m2m_crypto::SystemRandom;
+use m2m_tower::ssf::{Deliverer, DeliveryEvent};
 use m2m_types::Timestamp;
 
 use super::Inner;
@@ -24,6 +25,8 @@ pub enum TaskName {
     /// `crl`: an issuer puts on its CRL what was revoked, and makes a new one in time; everybody goes by the
     /// newest.
     Crl,
+    /// `issuer-keys`: fetches the keys of an issuer in another process. Where one was joined only.
+    IssuerKeys,
     /// `certificate`: renews our own certificate when two thirds of its life are over, at the latest.
     Certificate,
     /// `connections`: closes those whose peers' certificates have expired.
@@ -32,9 +35,11 @@ pub enum TaskName {
     Revocations,
     /// `store`: takes away what marks deleted records, once every follower has had an hour to see it.
     Store,
-    /// `events-received`: does what events that were received say is to be done. With a receiver only.
+    /// `events-received`: does what events say that a process that died has left, and forgets the names of
+    /// old ones. With a receiver only.
     EventsReceived,
-    /// `events-sent`: ends streams and queues that are due to end. With a transmitter only.
+    /// `events-sent`: pushes events until they have arrived, and ends streams that are due to end. With a
+    /// transmitter only.
     EventsSent,
 }
 
@@ -44,6 +49,7 @@ impl TaskName {
         match self {
             Self::SigningKeys => "signing-keys",
             Self::Crl => "crl",
+            Self::IssuerKeys => "issuer-keys",
             Self::Certificate => "certificate",
             Self::Connections => "connections",
             Self::Revocations => "revocations",
@@ -117,14 +123,17 @@ impl Lease {
     async fn work(self) -> Infallible {
         let (inner, name) = (&*self.inner, self.name);
         inner.board.runs(name);
-        let mut crls = inner.membership.issuer().authority().follow_crl();
+        if name == TaskName::EventsSent {
+            self.deliver().await;
+        }
+        let mut crls = inner.membership.link().follow_crl();
         loop {
             let next = self.step_once().await;
             if name != TaskName::Crl {
                 inner.sleep_until(next).await;
                 continue;
             }
-            if inner.issues() {
+            if inner.is_issuer {
                 // Our own, which the step has seen.
                 crls.mark_unchanged();
             }
@@ -136,6 +145,18 @@ impl Lease {
                 }
             }
         }
+    }
+
+    /// Delivers events, for ever, if there is a transmitter.
+    async fn deliver(&self) {
+        let Some((transmitter, sender)) = &self.inner.transmitting else {
+            return;
+        };
+        let (inner, name) = (Arc::clone(&self.inner), self.name);
+        let observe = move |event: &DeliveryEvent| inner.delivered(name, event);
+        let (transmitter, clock) = (Arc::clone(transmitter), Arc::clone(&self.inner.clock));
+        let deliverer = Deliverer::new(transmitter, sender.clone(), clock);
+        deliverer.with_observer(observe).run().await;
     }
 
     /// Does what is due, reports, and says when to come again.
@@ -195,27 +216,28 @@ impl Inner {
     ) -> Result<Timestamp, RuntimeError> {
         const MINUTE: Duration = Duration::from_secs(60);
         let random = &SystemRandom;
-        let issuer = self.membership.issuer();
+        let soon = now.saturating_add(MINUTE);
         match name {
-            TaskName::SigningKeys => issuer.step_keys(now, random).await,
+            TaskName::SigningKeys => match self.membership.issuer() {
+                Some(issuer) => issuer.step_keys(now, random).await,
+                None => Ok(soon),
+            },
+            TaskName::IssuerKeys => self.membership.step_keys(now).await,
             TaskName::Crl => {
-                let next = match self.issues() {
-                    true => {
-                        issuer
-                            .step_crl(self.revocations.revocations(), now, random)
-                            .await
+                let next = match self.membership.issuer() {
+                    Some(issuer) if self.is_issuer => {
+                        let set = self.revocations.revocations();
+                        issuer.step_crl(set, now, random).await
                     }
-                    false => Ok(now.saturating_add(MINUTE)),
+                    _ => Ok(soon),
                 };
-                // The newest there is, also when there should be a newer one.
-                self.membership.adopt(&issuer.authority().crl())?;
-                Ok(next?.min(now.saturating_add(MINUTE)))
+                self.membership.step_crl(random).await?;
+                Ok(next?.min(soon))
             }
             TaskName::Certificate => self.membership.step(now, random).await,
             TaskName::Connections => {
                 let tls = self.membership.tls();
                 tls.close_overdue()?;
-                let soon = now.saturating_add(MINUTE);
                 let next = tls.next_deadline();
                 Ok(next.map_or(soon, |next| {
                     next.saturating_add(Duration::from_secs(1)).min(soon)
@@ -231,13 +253,8 @@ impl Inner {
                 Ok(now.saturating_add(60 * MINUTE))
             }
             TaskName::EventsReceived => self.act(now).await,
-            TaskName::EventsSent => {
-                if let Some(transmitter) = &self.transmitter {
-                    let tidied = transmitter.tidy(now, random).await;
-                    tidied.map_err(RuntimeError::events)?;
-                }
-                Ok(now.saturating_add(MINUTE))
-            }
+            // Done by a loop of its own.
+            TaskName::EventsSent => Ok(soon),
         }
     }
 }

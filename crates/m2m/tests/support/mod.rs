@@ -1,5 +1,6 @@
 //! What the tests share: a directory of its own for each, calls, and one round of the background work.
-#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,46 +10,46 @@ use m2m::Runtime;
 use m2m::crypto::CertificateThumbprint;
 use m2m::guard::{Call, Grant, GuardScratch, Presented, Refusal, Resources};
 use m2m::runtime::RuntimeBuilder;
-use m2m::types::{Clock, ManualClock, Timestamp};
+use m2m::types::{ManualClock, Timestamp};
 
-pub const ISSUER: &str = "https://issuer.example";
-pub const ORDERS: &str = "spiffe://example.org/orders";
-pub const BILLING: &str = "spiffe://example.org/billing";
+pub(crate) const ISSUER: &str = "https://issuer.example";
+pub(crate) const ORDERS: &str = "spiffe://example.org/orders";
+pub(crate) const BILLING: &str = "spiffe://example.org/billing";
 
-pub struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { directory }
     }
 
     /// The state of the service of that name.
-    pub fn of(&self, name: &str) -> PathBuf {
+    pub(crate) fn of(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 }
 
 /// `orders`, which issues, and lets `billing` read orders.
-pub fn orders(place: &Place) -> RuntimeBuilder {
+pub(crate) fn orders(place: &Place) -> RuntimeBuilder {
     Runtime::builder(ORDERS, place.of("orders"))
         .as_issuer(ISSUER)
         .allow(BILLING, reading_orders())
 }
 
-pub fn reading_orders() -> Grant {
+pub(crate) fn reading_orders() -> Grant {
     Grant::new("GET", Resources::under("/orders").unwrap())
 }
 
-pub fn manual() -> Arc<ManualClock> {
+pub(crate) fn manual() -> Arc<ManualClock> {
     let now = Timestamp::from_unix_seconds(1_790_000_000).unwrap();
     Arc::new(ManualClock::new(now))
 }
 
 /// The name of who is admitted, or why nobody is.
-pub fn call(
+pub(crate) fn call(
     to: &Runtime,
     token: &str,
     certificate: CertificateThumbprint,
@@ -63,12 +64,12 @@ pub fn call(
     Ok(admitted.name().to_owned())
 }
 
-pub fn thumbprint(of: &Runtime) -> CertificateThumbprint {
+pub(crate) fn thumbprint(of: &Runtime) -> CertificateThumbprint {
     *of.tls().material().identity().certificate().thumbprint()
 }
 
 /// Runs all background work until each piece has done what was due at this time.
-pub async fn round(runtime: &Runtime) {
+pub(crate) async fn round(runtime: &Runtime) {
     let now = runtime.clock().now().unwrap();
     let done = async {
         loop {
