@@ -117,7 +117,10 @@ impl HttpSender {
     /// # Errors
     ///
     /// [`FetchFailure`]. The request may have been received all the same.
-    pub async fn send(&self, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchFailure> {
+    pub async fn send(
+        &self,
+        request: &Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, FetchFailure> {
         self.send_within(request, self.fetcher.limits).await
     }
 
@@ -138,7 +141,8 @@ impl HttpSender {
             }
             _ => Repeat::Harmful,
         };
-        self.exchange(request, limits, repeat, Excess::Refused).await
+        self.exchange(request, limits, repeat, Excess::Refused)
+            .await
     }
 
     pub(crate) async fn exchange(
@@ -172,7 +176,9 @@ impl HttpSender {
         let origin = (url.scheme, url.host.clone(), url.port);
         let outgoing = outgoing(request, &url)?;
         if let Some(mut idle) = self.take(&origin).await {
-            let asked = idle.connection.ask(outgoing.clone(), |r| read(r, limit, excess));
+            let asked = idle
+                .connection
+                .ask(outgoing.clone(), |r| read(r, limit, excess));
             match asked.await {
                 Ok(answered) => return self.done(idle, answered?).await,
                 Err(problem) if problem.is_unsent || repeat == Repeat::Harmless => {}

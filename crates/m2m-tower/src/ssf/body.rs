@@ -143,7 +143,10 @@ mod tests {
         let read = read_whole(Pieces(vec![b"cd", b"ab"], true), 4, time).await;
         assert_eq!(read.as_deref(), Ok(&b"abcd"[..]));
         let too_long = Err(BodyProblem::TooLong { limit: 3 });
-        assert_eq!(read_whole(Pieces(vec![b"cd", b"ab"], true), 3, time).await, too_long);
+        assert_eq!(
+            read_whole(Pieces(vec![b"cd", b"ab"], true), 3, time).await,
+            too_long
+        );
         let time = Duration::from_millis(20);
         let slow = Err(BodyProblem::Slow { limit: time });
         assert_eq!(read_whole(Pieces(vec![b"ab"], false), 4, time).await, slow);

@@ -275,7 +275,11 @@ impl Shared {
             let turn = self.dispatching.lock().await;
             transmitter.dispatch(now, random).await.map_err(failed)?;
             drop(turn);
-            match transmitter.resume(poll, now, random).await.map_err(failed)? {
+            match transmitter
+                .resume(poll, now, random)
+                .await
+                .map_err(failed)?
+            {
                 Answer::Ready(response) => return Ok(response),
                 Answer::Waiting(again) => poll = again,
             }

@@ -73,7 +73,9 @@ impl Places {
     pub(super) fn gap(&self) -> Duration {
         let count = u32::try_from(self.count()).unwrap_or(u32::MAX);
         let second = Duration::from_secs(1);
-        (second / Self::LOOKS_A_SECOND).saturating_mul(count).min(second)
+        (second / Self::LOOKS_A_SECOND)
+            .saturating_mul(count)
+            .min(second)
     }
 }
 

@@ -122,12 +122,13 @@ impl PollFollower {
             Ok(response) => {
                 let receiver = self.signals.receiver();
                 let response = lent(&response);
-                let handled = self.poller.handle_response(receiver, &response, now, random);
+                let handled = self
+                    .poller
+                    .handle_response(receiver, &response, now, random);
                 let report = handled.await;
                 self.signals.note_all(&report);
-                let is_recorded = |received: &Received| {
-                    matches!(received, Received::New | Received::Repeated)
-                };
+                let is_recorded =
+                    |received: &Received| matches!(received, Received::New | Received::Repeated);
                 let is_left = report.received.iter().any(|(_, one)| is_recorded(one));
                 (self.observe)(&PollingEvent::Answered(report));
                 Ok(is_left)

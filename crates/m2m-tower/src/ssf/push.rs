@@ -88,7 +88,10 @@ impl PushService {
     /// Tells `observe` what happens, and of how much it was not told since: at most a hundred times a second.
     /// It should not block.
     #[must_use]
-    pub fn with_observer(mut self, observe: impl Fn(&PushEvent, u64) + Send + Sync + 'static) -> Self {
+    pub fn with_observer(
+        mut self,
+        observe: impl Fn(&PushEvent, u64) + Send + Sync + 'static,
+    ) -> Self {
         self.observer.set(observe);
         self
     }
