@@ -272,13 +272,13 @@ impl RuntimeBuilder {
                 };
                 match (joined, invitation) {
                     (Some(issuer), invitation) if is_member || invitation.is_none() => {
-                        Link::There(issuer)
+                        Link::There(Box::new(issuer))
                     }
                     (_, Some(invitation)) => {
                         let places = (&records, &Membership::place()?);
                         let issuer =
                             RemoteIssuer::join(&invitation, &service, places, &*clock, random);
-                        Link::There(issuer.await?)
+                        Link::There(Box::new(issuer.await?))
                     }
                     (_, None) => return Err(StartError::IssuerUnsaid),
                 }

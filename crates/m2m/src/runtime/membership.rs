@@ -8,7 +8,8 @@ use m2m_crypto::SecureRandom;
 use m2m_guard::Freshness;
 use m2m_pki::tls::{Identity, LiveTls, Material};
 use m2m_pki::{
-    Certificate, CrlSet, RenewalPlan, RevocationRule, TrustBundle, TrustBundles, UnverifiedCsr,
+    Certificate, CrlSet, PublicKey, RenewalPlan, RevocationRule, TrustBundle, TrustBundles,
+    UnverifiedCsr,
 };
 use m2m_store::{Reason, Revision};
 use m2m_token::KeySet;
@@ -31,7 +32,7 @@ pub(super) enum Link {
     /// In this process.
     Here(Arc<Issuer>),
     /// In another one.
-    There(RemoteIssuer),
+    There(Box<RemoteIssuer>),
 }
 
 /// How we belong to a trust domain.
@@ -328,12 +329,13 @@ fn decode(record: &m2m_store::Record) -> Result<KeyAndChain, RecordsError> {
     decoded.ok_or_else(|| RecordsError::damaged(SPACE, "own"))
 }
 
-/// Whether a certificate is ours, of this issuer, good for a while, and not revoked.
+/// Whether a certificate is ours, of this issuer, good for a while, and not revoked. Asked before one is
+/// kept, so that what is kept can be used.
 fn is_good(own: &KeyAndChain, service: &ServiceId, link: &Link, now: Timestamp) -> bool {
     is_good_by(own, service, (link.root(), &link.crl()), now)
 }
 
-fn is_good_by(
+pub(super) fn is_good_by(
     own: &KeyAndChain,
     service: &ServiceId,
     (root, crl): (&Certificate, &PublishedCrl),
@@ -344,7 +346,9 @@ fn is_good_by(
     };
     let is_listed = crl.index.find(leaf.serial().as_bytes());
     leaf.service_id().is_ok_and(|name| name == *service)
+        && PublicKey::of(&own.key).is_ok_and(|key| leaf.public_key() == Ok(key))
         && leaf.issuer_der() == root.subject_der()
+        && root.public_key().is_ok_and(|key| leaf.is_signed_by(&key))
         && leaf.is_valid_at(now)
         && leaf.is_valid_at(now.saturating_add(LEAST_LEFT))
         && matches!(is_listed, Ok(None))

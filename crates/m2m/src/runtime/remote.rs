@@ -24,6 +24,7 @@ use super::authority::{KeyAndChain, PublishedCrl, new_request, read_crl};
 use super::endpoints::{Released, RenewRequest, TokenAsked, TokenGiven};
 use super::error::RuntimeError;
 use super::invitation::Invitation;
+use super::membership::is_good_by;
 use super::records::{Records, RecordsError};
 
 const SPACE: &str = "runtime-joined";
@@ -94,18 +95,6 @@ impl RemoteIssuer {
             reason: Reason::new("what was answered is no certificate of the invitation's root"),
         };
         let (chain, crl) = Released::read(answer.body()).ok_or_else(not_released)?;
-        let leaf = chain.first().ok_or_else(not_released)?;
-        let root_key = invitation
-            .root()
-            .public_key()
-            .map_err(RuntimeError::issuer)?;
-        let is_ours = leaf.service_id().is_ok_and(|name| name == *service)
-            && leaf.issuer_der() == invitation.root().subject_der()
-            && leaf.is_signed_by(&root_key)
-            && leaf.is_valid_at(clock.now()?);
-        if !is_ours {
-            return Err(not_released());
-        }
         let facts = Facts {
             service: invitation.issuer().as_str().into(),
             iss: invitation.iss().into(),
@@ -115,6 +104,10 @@ impl RemoteIssuer {
         let value = serde_json::to_vec(&facts).map_err(RecordsError::made)?;
         let joined = Self::new(facts, &crl, records.clone())?;
         let own = KeyAndChain { key, chain };
+        let (now, root) = (clock.now()?, invitation.root());
+        if !is_good_by(&own, service, (root, &joined.crl.borrow()), now) {
+            return Err(not_released());
+        }
         // Whoever joins again has nothing there that is good.
         let batch = Records::batch(random)?
             .put(Records::key(SPACE, b"issuer")?, Expected::Anything, value)
