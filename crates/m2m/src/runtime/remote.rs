@@ -102,7 +102,7 @@ impl RemoteIssuer {
             root: BASE64URL.encode(invitation.root().der()).into(),
         };
         let value = serde_json::to_vec(&facts).map_err(RecordsError::made)?;
-        let joined = Self::new(facts, &crl, records.clone())?;
+        let joined = Self::new(facts, &crl, records.clone()).map_err(|_| not_released())?;
         let own = KeyAndChain { key, chain };
         let (now, root) = (clock.now()?, invitation.root());
         if !is_good_by(&own, service, (root, &joined.crl.borrow()), now) {
