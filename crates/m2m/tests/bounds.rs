@@ -1,4 +1,9 @@
 //! How much is compiled: the default stays small, and the figures of the README are those of `cargo tree`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::collections::BTreeSet;
 use std::process::Command;

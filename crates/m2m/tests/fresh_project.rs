@@ -1,5 +1,10 @@
 //! A newcomer's first minutes: the program of the README in an empty directory outside of this workspace, built
 //! without a network, started, called well and badly, and its log read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};

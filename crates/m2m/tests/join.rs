@@ -1,4 +1,9 @@
 //! A machine joins an issuer of another process by an invitation, over HTTP, and goes by it from then on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod support;
 

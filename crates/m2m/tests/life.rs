@@ -1,5 +1,10 @@
 //! A runtime over time: machines join, keys and certificates rotate, trust is taken back, and background work
 //! reports.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod support;
 

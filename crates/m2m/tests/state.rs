@@ -1,4 +1,9 @@
 //! The state directory: private, of one process, and never begun anew by mistake. And what survives kill -9.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod support;
 
