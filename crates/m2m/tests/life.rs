@@ -374,3 +374,58 @@ fn active(runtime: &Runtime) -> Box<str> {
         .find(|(_, state)| *state == SigningKeyState::Active);
     active.unwrap().0
 }
+
+#[tokio::test]
+async fn events_are_published_and_their_work_is_background_work_too() {
+    use m2m::crypto::SystemRandom;
+    use m2m::set::{SecurityEvent, SessionRevoked, SubjectId};
+    use m2m::store::IdempotencyKey;
+    use m2m::stream::receiver::TrustMatrix;
+    use m2m::stream::transmitter::{Published, TransmitterOptions};
+    use m2m::tower::{Fetcher, HttpSender};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+    let (place, clock) = (Place::new(), manual());
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let sender = HttpSender::new(Fetcher::new(Arc::new(config)));
+    let with_events = |builder: m2m::runtime::RuntimeBuilder| {
+        let options = TransmitterOptions::default();
+        builder
+            .with_clock(Arc::<ManualClock>::clone(&clock))
+            .receiving(Vec::new(), TrustMatrix::new())
+            .transmitting([SessionRevoked::URI], options, sender.clone())
+    };
+    let orders = with_events(orders(&place)).start().await.unwrap();
+    assert!(orders.signals().is_some());
+    let event = SecurityEvent::new(
+        SubjectId::opaque("session-4711").unwrap(),
+        SessionRevoked::new(),
+    );
+    let name = IdempotencyKey::generate(&SystemRandom).unwrap();
+    let transmitter = orders.transmitter().unwrap();
+    let now = clock_now(&clock);
+    let first = transmitter.publish(&event, name, now).await.unwrap();
+    assert_eq!(first, Published::Now);
+    round(&orders).await;
+    let health = orders.health();
+    for name in [TaskName::EventsReceived, TaskName::EventsSent] {
+        assert_eq!(
+            health.task(name).unwrap().last_success(),
+            Some(now),
+            "{health}"
+        );
+    }
+
+    // Whoever does not issue has no keys that others would know its events by.
+    let member = with_events(
+        Runtime::builder(BILLING, place.of("billing")).joining(orders.issuer().unwrap()),
+    );
+    assert!(matches!(
+        member.start().await,
+        Err(StartError::Contradiction { .. })
+    ));
+}
