@@ -1,0 +1,1 @@
+//! Rotation by schedule, and the same ring after a restart.
