@@ -33,12 +33,45 @@ struct Inner {
 /// What a caller's token said.
 pub struct CallerToken {
     json: Box<str>,
-    issuer: Option<Box<str>>,
-    token_id: Option<Box<str>>,
-    session_id: Option<Box<str>>,
-    scope: Option<Box<str>>,
+    issuer: Said,
+    token_id: Said,
+    session_id: Said,
+    scope: Said,
     expires_at: Option<Timestamp>,
     is_bound: bool,
+}
+
+/// A text among the claims. Most stand in the JSON as they are, and are not copied again for each call.
+enum Said {
+    Nothing,
+    At {
+        from: usize,
+        to: usize,
+    },
+    /// It was written with escapes.
+    Apart(Box<str>),
+}
+
+impl Said {
+    fn of(json: &str, text: Option<&str>) -> Self {
+        let Some(text) = text else {
+            return Self::Nothing;
+        };
+        let from = text.as_ptr().addr().checked_sub(json.as_ptr().addr());
+        let place = from.and_then(|from| Some((from, from.checked_add(text.len())?)));
+        match place.filter(|(from, to)| json.get(*from..*to) == Some(text)) {
+            Some((from, to)) => Self::At { from, to },
+            None => Self::Apart(text.into()),
+        }
+    }
+
+    fn text<'s>(&'s self, json: &'s str) -> Option<&'s str> {
+        match self {
+            Self::Nothing => None,
+            Self::At { from, to } => json.get(*from..*to),
+            Self::Apart(text) => Some(text),
+        }
+    }
 }
 
 impl Caller {
@@ -108,12 +141,14 @@ impl fmt::Debug for Caller {
 impl CallerToken {
     fn new(token: &Verified<'_>) -> Self {
         let claims = token.claims();
+        let json = claims.json();
+        let said = |text| Said::of(json, text);
         Self {
-            json: claims.json().into(),
-            issuer: claims.issuer().map(Into::into),
-            token_id: claims.token_id().map(Into::into),
-            session_id: claims.session_id().map(Into::into),
-            scope: claims.scope().map(Into::into),
+            json: json.into(),
+            issuer: said(claims.issuer()),
+            token_id: said(claims.token_id()),
+            session_id: said(claims.session_id()),
+            scope: said(claims.scope()),
             expires_at: claims.expires_at(),
             is_bound: claims.confirmation().is_some(),
         }
@@ -126,22 +161,22 @@ impl CallerToken {
 
     /// `iss`.
     pub fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
+        self.issuer.text(&self.json)
     }
 
     /// `jti`.
     pub fn token_id(&self) -> Option<&str> {
-        self.token_id.as_deref()
+        self.token_id.text(&self.json)
     }
 
     /// `sid`.
     pub fn session_id(&self) -> Option<&str> {
-        self.session_id.as_deref()
+        self.session_id.text(&self.json)
     }
 
     /// `scope`, as the issuer wrote it.
     pub fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+        self.scope.text(&self.json)
     }
 
     /// Whether `scope` contains `wanted`, compared as [`m2m_token::Claims::has_scope`] does.
@@ -168,5 +203,22 @@ impl fmt::Debug for CallerToken {
             .field("expires_at", &self.expires_at)
             .field("is_bound", &self.is_bound)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Said;
+
+    #[test]
+    fn a_text_is_found_where_it_stands_and_kept_where_it_does_not() {
+        let json = r#"{"iss":"a","jti":""}"#;
+        let copy = json.to_owned();
+        for (text, is_there) in [(&json[8..9], true), (&json[17..17], true), ("a\"b", false)] {
+            let said = Said::of(json, Some(text));
+            assert_eq!(matches!(said, Said::At { .. }), is_there);
+            assert_eq!(said.text(&copy), Some(text));
+        }
+        assert_eq!(Said::of(json, None).text(&copy), None);
     }
 }

@@ -199,8 +199,9 @@ async fn tonic_is_answered_and_told_why_not_in_statuses_of_grpc() {
     assert_eq!(answer, format!("17 for {BILLING}"));
 
     let invalid = (Code::Unauthenticated, "invalid_token".to_owned());
-    // A certificate alone is not enough.
-    assert_eq!(billing.refused(READ, &[]).await, invalid);
+    // A certificate alone is not enough, and what is missing is no error of it (RFC 6750 §3.1).
+    let lacking = (Code::Unauthenticated, "unauthorized".to_owned());
+    assert_eq!(billing.refused(READ, &[]).await, lacking);
     assert_eq!(billing.refused(READ, &["a.b.c"]).await, invalid);
     let (again, _) = setting.client(BILLING).await;
     assert_eq!(billing.refused(READ, &[&again.token]).await, invalid);
