@@ -21,7 +21,8 @@ m2m-peers count <id> <n>         runs one contender n times, for valgrind
 m2m-peers store                  durable commits, the feed, reopening, and the engines
 m2m-peers store commits <n>      only the first of these, in n rounds
 m2m-peers store reopen <n>       only the third, with n revocations
-m2m-peers pki                    certificates and CRLs, by the programs that m2m-pki has for that
+m2m-peers pki                    certificates and CRLs, by the programs that m2m-pki has for that; puts
+                                 them into docs/BENCHMARKS.md
 m2m-peers report                 measures everything and writes docs/BENCHMARKS.md";
 
 fn main() -> ExitCode {
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         ["store"] => println!("{}", report::of_store(store::measure(store::now(&fixture)))),
         ["store", "commits", rounds] => return commits(rounds),
         ["store", "reopen", count] => return reopen(count, &fixture),
-        ["pki"] => println!("{}", report::of_pki(pki::measure())),
+        ["pki"] => return of_pki(),
         // What `store` starts, to kill it.
         ["store-writer", name, directory] => write_until_killed(name, directory.as_ref()),
         ["count", id, times] => return count(id, times, fixture),
@@ -70,6 +71,19 @@ fn report(fixture: &Fixture) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the report cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn of_pki() -> ExitCode {
+    let said = pki::measure();
+    let written = report::rewrite_pki(&said);
+    println!("{}", report::of_pki(said));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the page cannot be written: {error}");
             ExitCode::FAILURE
         }
     }

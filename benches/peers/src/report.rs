@@ -4,6 +4,7 @@ mod chart;
 mod machine;
 mod page;
 mod pki;
+mod pki_chart;
 mod secrets;
 mod sets;
 mod store;
@@ -94,6 +95,26 @@ impl Measured {
     }
 }
 
+/// The picture of what certificates and revocation lists cost, beside the page.
+const PKI_CHART: &str = "benchmarks-pki.svg";
+
+/// Puts what was measured of certificates and revocation lists into the page that is there: its targets, its
+/// section and its picture. The rest stays.
+///
+/// # Errors
+///
+/// If the page cannot be read or written, or has no such part.
+pub fn rewrite_pki(said: &Said) -> io::Result<()> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = fs::read_to_string(docs.join("BENCHMARKS.md"))?;
+    let page = pki::rewritten(&page, said)
+        .ok_or_else(|| io::Error::other("the page has no part of certificates"))?;
+    if let Some(chart) = pki_chart::draw(said) {
+        fs::write(docs.join(PKI_CHART), chart)?;
+    }
+    fs::write(docs.join("BENCHMARKS.md"), page)
+}
+
 /// What the page would say of certificates and revocation lists.
 pub fn of_pki(said: Said) -> String {
     let mut page = lines(pki::targets(&said));
@@ -142,5 +163,8 @@ pub fn write(measured: &Measured) -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     fs::create_dir_all(&docs)?;
     fs::write(docs.join("benchmarks.svg"), chart::draw(measured))?;
+    if let Some(chart) = pki_chart::draw(&measured.pki) {
+        fs::write(docs.join(PKI_CHART), chart)?;
+    }
     fs::write(docs.join("BENCHMARKS.md"), page::page(measured))
 }

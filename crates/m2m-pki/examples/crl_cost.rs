@@ -9,6 +9,7 @@ mod figures;
 
 use std::error::Error;
 use std::hint::black_box;
+use std::process::Command;
 use std::time::Instant;
 
 use crl_support::{Ca, NOW, time, times};
@@ -18,6 +19,8 @@ use m2m_pki::{
     CrlIndex, CrlLimits, ListedRevocation, RevocationList, RevocationLists, RevocationReason,
     Scope, Serial, ShardPlan, UnverifiedCrl,
 };
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 /// How often something is measured; the shortest counts.
 const ROUNDS: usize = 5;
@@ -88,6 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         verify * 1e3,
         build * 1e3
     );
+    read_by_others(&der, entries)?;
     let per_entry = index.as_bytes().len() as f64 / index.len() as f64;
     figure(
         "index_bytes_per_entry",
@@ -110,6 +114,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     look_up(&der, &index, entries)
+}
+
+/// How long others take to read the same list; the command line of OpenSSL with the start of its process, where
+/// there is one.
+fn read_by_others(der: &[u8], entries: u64) -> Result<(), Box<dyn Error>> {
+    let (parser, read) = timed(|| {
+        let crl = CertificateRevocationList::from_der(der);
+        crl.map(|(_, crl)| crl.iter_revoked_certificates().count() as u64)
+    });
+    if read != Ok(entries) {
+        return Err("x509-parser reads another number of entries".into());
+    }
+    println!("  read by x509-parser {:>25.1} ms", parser * 1e3);
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), der)?;
+    let mut openssl = Command::new("openssl");
+    openssl.args(["crl", "-inform", "DER", "-noout", "-in"]);
+    openssl.arg(file.path());
+    let (seconds, ended) = timed(|| openssl.output());
+    match ended {
+        Ok(output) if output.status.success() => {
+            println!("  read by openssl crl {:>25.1} ms", seconds * 1e3);
+        }
+        Ok(output) => return Err(String::from_utf8_lossy(&output.stderr).into()),
+        Err(_) => println!("  openssl is not here"),
+    }
+    Ok(())
 }
 
 /// "Not revoked", by rustls-webpki's owned form of the same CRL and by the index, for the same serials.

@@ -71,8 +71,9 @@ fn tls_003_close_notify_in_the_handshake_ends_it() {
             told.send((read.map_or(0, |read| read), stream.conn.is_handshaking()))
                 .unwrap();
         });
-        attacker.write_all(&opening).unwrap();
-        attacker.shutdown(std::net::Shutdown::Write).unwrap();
+        // The server may have hung up before the last of it.
+        let _ = attacker.write_all(&opening);
+        let _ = attacker.shutdown(std::net::Shutdown::Write);
         // The limit is for a hang, which would be for ever.
         let (read, is_handshaking) = heard.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!((read, is_handshaking), (0, true));

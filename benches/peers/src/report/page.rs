@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Measured;
 use super::chart::{label, time};
 use super::machine::Machine;
-use super::targets::targets;
+use super::targets::{Target, targets};
 use super::{pki, store};
 use crate::fixture::Algorithm;
 use crate::measure::Row;
@@ -73,17 +73,20 @@ fn introduction(machine: &Machine) -> String {
 fn target_table(page: &mut String, measured: &Measured) {
     page.push_str("| what | wanted | measured | |\n|---|---|---|---|\n");
     for target in targets(measured) {
-        let verdict = match target.reached {
-            Some(true) => "reached",
-            Some(false) => "**not reached**",
-            None => "–",
-        };
-        let _ = writeln!(
-            page,
-            "| {} | {} | {} | {verdict} |",
-            target.what, target.wanted, target.measured
-        );
+        let _ = writeln!(page, "{}", target_row(&target));
     }
+}
+
+pub(super) fn target_row(target: &Target) -> String {
+    let verdict = match target.reached {
+        Some(true) => "reached",
+        Some(false) => "**not reached**",
+        None => "–",
+    };
+    format!(
+        "| {} | {} | {} | {verdict} |",
+        target.what, target.wanted, target.measured
+    )
 }
 
 fn table(page: &mut String, measured: &Measured, title: &str, group: &str) {

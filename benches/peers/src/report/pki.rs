@@ -72,12 +72,18 @@ fn at_most(what: &str, (wanted, limit, unit): (&str, f64, &str), value: Option<f
     }
 }
 
+const TITLE: &str = "\n## Certificates and revocation lists\n";
+
 pub(super) fn section(page: &mut String, said: &Said) {
     let tables = said.tables();
     if tables.is_empty() {
         return;
     }
-    page.push_str("\n## Certificates and revocation lists\n");
+    let _ = write!(
+        page,
+        "{TITLE}\n![Handshakes, look-ups and reading of lists, beside others]({})\n",
+        super::PKI_CHART
+    );
     for (example, table) in tables {
         let _ = write!(
             page,
@@ -86,4 +92,20 @@ pub(super) fn section(page: &mut String, said: &Said) {
             table.trim_end()
         );
     }
+}
+
+/// `page` with this section and these targets in the place of those that it has.
+pub(super) fn rewritten(page: &str, said: &Said) -> Option<String> {
+    let begin = page.find(TITLE)?;
+    let behind = page.get(begin + TITLE.len()..)?;
+    let rest = behind.get(behind.find("\n## ")?..)?;
+    let mut whole = page.get(..begin)?.to_owned();
+    for target in targets(said) {
+        let from = whole.find(&format!("| {} |", target.what))?;
+        let to = from + whole.get(from..)?.find('\n')?;
+        whole.replace_range(from..to, &super::page::target_row(&target));
+    }
+    section(&mut whole, said);
+    whole.push_str(rest);
+    Some(whole)
 }
